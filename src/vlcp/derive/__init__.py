@@ -1,0 +1,1 @@
+"""Views, remembered calls and the dependency graph. Knows neither networks nor databases."""

@@ -1,0 +1,1 @@
+"""Keys and transactions: contract, backends, mirror, watches, transaction."""
