@@ -1,0 +1,1 @@
+"""The network: its objects and their keys, the kinds of physical networks, and what an API call changes. Pure."""

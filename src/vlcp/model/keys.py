@@ -1,0 +1,85 @@
+"""Where everything is kept: the key table.
+
+Objects keep the names that users of the object database know (`viperflow.logicalport.<id>`). What belongs to an object
+lies in directories below its key, one key a member: `viperflow.logicnetwork.<id>/ports/<port id>`. Ids are escaped, so
+that every text is a legal id and no key can be read in two ways.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNESCAPED = {"+_": "+", "++": ".", "+-": "/"}
+_ESCAPED = re.compile(r"\+[_+-]")
+
+PHYSICAL_NETWORKS = "viperflow/physicalnetworks/"
+"""Directory of all physical networks."""
+
+NETWORK_NUMBERS = "viperflow/number/"
+"""Directory of the numbers of logical networks: member <number> -> id of the logical network."""
+
+
+def escape(text: str) -> str:
+    """An id as a part of a key: `+` becomes `+_`, `.` becomes `++`, `/` becomes `+-`."""
+    return text.replace("+", "+_").replace(".", "++").replace("/", "+-")
+
+
+def unescape(text: str) -> str:
+    """The id that `escape` was given."""
+    return _ESCAPED.sub(lambda found: _UNESCAPED[found[0]], text)
+
+
+def physical_network(network: str) -> str:
+    return f"viperflow.physicalnetwork.{escape(network)}"
+
+
+def logical_network(network: str) -> str:
+    return f"viperflow.logicnetwork.{escape(network)}"
+
+
+def subnet(subnet_id: str) -> str:
+    return f"viperflow.subnet.{escape(subnet_id)}"
+
+
+def logical_port(port: str) -> str:
+    return f"viperflow.logicalport.{escape(port)}"
+
+
+def logical_networks_of(physical_network_id: str) -> str:
+    """Directory of the logical networks of a physical network."""
+    return f"{physical_network(physical_network_id)}/logicalnetworks/"
+
+
+def physical_ports_of(physical_network_id: str) -> str:
+    """Directory of the physical ports of a physical network."""
+    return f"{physical_network(physical_network_id)}/ports/"
+
+
+def ports_of(logical_network_id: str) -> str:
+    """Directory of the logical ports of a logical network: member <port id> -> `NetworkPort`."""
+    return f"{logical_network(logical_network_id)}/ports/"
+
+
+def subnets_of(logical_network_id: str) -> str:
+    """Directory of the subnets of a logical network."""
+    return f"{logical_network(logical_network_id)}/subnets/"
+
+
+def macs_of(logical_network_id: str) -> str:
+    """Directory of the MAC addresses that are taken in a logical network: member <mac> -> id of the logical port."""
+    return f"{logical_network(logical_network_id)}/mac/"
+
+
+def addresses_of(subnet_id: str) -> str:
+    """Directory of the IPv4 addresses that are taken in a subnet: member <address> -> id of the owner."""
+    return f"{subnet(subnet_id)}/ip/"
+
+
+def member(directory: str, name: str) -> str:
+    """The key of a member; `name` is an id or an address, not yet escaped."""
+    return directory + escape(name)
+
+
+def network_number(number: int) -> str:
+    """The claim on one number of a logical network."""
+    return f"{NETWORK_NUMBERS}{number}"
