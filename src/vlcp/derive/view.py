@@ -42,7 +42,7 @@ class View(Protocol):
         ...
 
     def call(self, function: Callable[..., Any], *arguments: Hashable) -> Any:
-        """The value of another pure function, `function(view, *arguments)`, remembered where the view remembers."""
+        """The value of another pure function, `function(view, *arguments)`."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""The network: its objects and their keys, the kinds of physical networks, and what an API call changes. Pure."""
+"""The network: its objects and keys, the kinds of physical networks, and what an API call changes. Pure."""

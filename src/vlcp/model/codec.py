@@ -1,4 +1,4 @@
-"""Objects as they lie in the store: JSON; an object of ours begins with its type, anything else is a plain JSON value."""
+"""Objects as they lie in the store: JSON that begins with the type; anything else is a plain JSON value."""
 
 from __future__ import annotations
 

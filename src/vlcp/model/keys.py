@@ -1,8 +1,8 @@
 """Where everything is kept: the key table.
 
-Objects keep the names that users of the object database know (`viperflow.logicalport.<id>`). What belongs to an object
-lies in directories below its key, one key a member: `viperflow.logicnetwork.<id>/ports/<port id>`. Ids are escaped, so
-that every text is a legal id and no key can be read in two ways.
+Objects keep the names that users of the object database know (`viperflow.logicalport.<id>`). What belongs
+to an object lies in directories below its key, one key a member: `viperflow.logicnetwork.<id>/ports/<port>`.
+Ids are escaped, so that every text is a legal id and no key can be read in two ways.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def subnets_of(logical_network_id: str) -> str:
 
 
 def macs_of(logical_network_id: str) -> str:
-    """Directory of the MAC addresses that are taken in a logical network: member <mac> -> id of the logical port."""
+    """Directory of the MAC addresses taken in a logical network: member <mac> -> id of the logical port."""
     return f"{logical_network(logical_network_id)}/mac/"
 
 

@@ -1,8 +1,9 @@
 """The objects of the network, as they are stored and as the data plane reads them. All are immutable.
 
-`created` is the store's time of creation in microseconds since 1970. `extra` holds attributes that callers added and that
-nobody here interprets. A DHCP attribute that is UNSET says nothing; None says "do not send it", even if the network does.
-Addresses are canonical text: dotted IPv4, `a.b.c.d/p` with host bits cleared, lower-case MAC with colons.
+`created` is the store's time of creation in microseconds since 1970. `extra` holds attributes that callers
+added and that nobody here interprets. A DHCP attribute that is UNSET says nothing; None says "do not send it",
+even if the network does. Addresses are canonical text: dotted IPv4, `a.b.c.d/p` with host bits cleared,
+lower-case MAC with colons.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 class DhcpAttributes(Stored, frozen=True, kw_only=True):
     """What a network, subnet or port may tell its machines by DHCP."""
 
-    dns_nameservers: tuple[str, ...] | None | UnsetType = UNSET
-    domain_name: str | None | UnsetType = UNSET
-    ntp_servers: tuple[str, ...] | None | UnsetType = UNSET
-    lease_time: int | str | None | UnsetType = UNSET
+    dns_nameservers: tuple[str, ...] | UnsetType | None = UNSET
+    domain_name: str | UnsetType | None = UNSET
+    ntp_servers: tuple[str, ...] | UnsetType | None = UNSET
+    lease_time: int | str | UnsetType | None = UNSET
     """Seconds, or `infinite`."""
-    mtu: int | None | UnsetType = UNSET
+    mtu: int | UnsetType | None = UNSET
     extra_dhcp_options: tuple[tuple[int | str, Any], ...] = ()
     """Pairs of option code or name, and value."""
 
 
 class PhysicalNetwork(Stored, frozen=True, kw_only=True, tag="physicalnetwork"):
-    """A network that carries logical networks. `kind` is its type: local, native, vlan, vxlan or a driver's own."""
+    """A network that carries logical networks. `kind`: local, native, vlan, vxlan or a driver's own."""
 
     id: str
     kind: str
@@ -77,7 +78,7 @@ class Subnet(DhcpAttributes, frozen=True, kw_only=True, tag="subnet"):
 
 
 class LogicalPort(DhcpAttributes, frozen=True, kw_only=True, tag="logicalport"):
-    """The place of one machine in a logical network. Its id is the `iface-id` of the interface that plugs it."""
+    """The place of one machine in a logical network. Its id is the `iface-id` of the interface plugged."""
 
     id: str
     logicalnetwork: str

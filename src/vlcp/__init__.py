@@ -1,0 +1,1 @@
+"""VLCP: an SDN controller for Open vSwitch."""
