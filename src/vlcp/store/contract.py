@@ -1,8 +1,8 @@
 """What every store is: keys with versions, atomic compare-and-set, and watches that lose nothing.
 
-Keys are strings; a key that contains `/` is a member of the *directory* named by everything up to and including its last
-`/` (`viperflow.logicnetwork.a/ports/p1` is the member `p1` of `viperflow.logicnetwork.a/ports/`). A directory exists as
-long as it has a member. Values are bytes: codecs belong to the layers above.
+Keys are strings; a key that contains `/` is a member of the *directory* named by everything up to and including
+its last `/` (`viperflow.logicnetwork.a/ports/p1` is the member `p1` of `viperflow.logicnetwork.a/ports/`). A
+directory exists as long as it has a member. Values are bytes: codecs belong to the layers above.
 
 Versions are opaque: equal or not equal, never ordered and never counted.
 """
@@ -39,7 +39,7 @@ class Snapshot:
 class Preconditions:
     """What must still be true for a commit to happen.
 
-    `versions`: key -> version it must have, None when it must not exist. `empty`: directories that must have no member.
+    `versions`: key -> version it must have, None when it must not exist. `empty`: directories without a member.
     """
 
     versions: Mapping[str, str | None] = field(default_factory=dict)
