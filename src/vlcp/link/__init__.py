@@ -1,0 +1,1 @@
+"""Connections: addresses, reconnecting, and the OpenFlow and OVSDB sessions on top of them."""

@@ -1,0 +1,320 @@
+"""Where to connect to or to listen: URLs such as `tcp://host:6653`, `ssl://host`, `unix:///run/db.sock`.
+
+The schemes and their listening forms (`ptcp`, `pssl`, `punix`) are those of Open vSwitch, ovs-vsctl(8), written
+as URLs; `ltcp`, `lssl` and `lunix` are other names of the listening forms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+_TCP = frozenset({"tcp", "ltcp", "ptcp"})
+_TLS = frozenset({"ssl", "lssl", "pssl"})
+_UNIX = frozenset({"unix", "lunix", "punix"})
+_PASSIVE = frozenset({"ltcp", "ptcp", "lssl", "pssl", "lunix", "punix"})
+SCHEMES = ("tcp", "ltcp", "ptcp", "ssl", "lssl", "pssl", "unix", "lunix", "punix")
+
+# The path of a Unix socket address holds 108 bytes with its end mark, unix(7).
+_LONGEST_UNIX_PATH = 107
+
+
+class AddressError(ValueError):
+    """An address that cannot be used. The text names the URL and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One parsed URL.
+
+    `host`: name or IP address without brackets, empty when the URL has none. `port`: 0 to 65535, 0 for Unix
+    sockets. `path`: absolute path of a Unix socket, otherwise empty.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def passive(self) -> bool:
+        """The scheme says "listen", whatever the program would do with an address otherwise."""
+        return self.scheme in _PASSIVE
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme in _TLS
+
+    @property
+    def unix(self) -> bool:
+        return self.scheme in _UNIX
+
+    def __str__(self) -> str:
+        if self.unix:
+            return f"{self.scheme}://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse(url: str, default_port: int | None = None, tls_default_port: int | None = None) -> Address:
+    """The address that a URL names; `AddressError` when it names none.
+
+    A URL without port gets `default_port`; with TLS it gets `tls_default_port` if there is one.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise AddressError(f"{url!r} is not an address: {error}") from None
+    if parts.scheme not in SCHEMES or "://" not in url:
+        allowed = ", ".join(SCHEMES)
+        raise AddressError(
+            f"{url!r} is not an address: it must be scheme://..., and the scheme one of {allowed}"
+        )
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise AddressError(f"{url!r} is not an address: no user, query (?) or fragment (#) is allowed")
+    if parts.scheme in _UNIX:
+        return _parse_unix(url, parts)
+    if parts.scheme in _TLS and tls_default_port is not None:
+        default_port = tls_default_port
+    return _parse_tcp(url, parts, default_port if port is None else port)
+
+
+def _parse_unix(url: str, parts: SplitResult) -> Address:
+    if parts.netloc or not parts.path.strip("/"):
+        raise AddressError(f"{url!r} is not an address: a Unix socket is {parts.scheme}:///absolute/path")
+    if len(os.fsencode(parts.path)) > _LONGEST_UNIX_PATH:
+        raise AddressError(f"{url!r} is not an address: the path may have at most {_LONGEST_UNIX_PATH} bytes")
+    return Address(parts.scheme, path=parts.path)
+
+
+def _parse_tcp(url: str, parts: SplitResult, port: int | None) -> Address:
+    if parts.path not in ("", "/"):
+        raise AddressError(f"{url!r} is not an address: nothing may follow {parts.scheme}://host:port/")
+    if port is None:
+        raise AddressError(f"{url!r} is not an address: the port is missing, {parts.scheme}://host:port")
+    return Address(parts.scheme, host=parts.hostname or "", port=port)
+
+
+# Connecting
+
+
+async def connect(
+    address: Address,
+    protocol_factory: Callable[[], P],
+    tls: ssl.SSLContext | None = None,
+    timeout: float = 30.0,  # noqa: ASYNC109 - one limit over resolving, connecting and the TLS handshake
+) -> tuple[asyncio.Transport, P]:
+    """Connect within `timeout` seconds; like `loop.create_connection`, with TCP_NODELAY set.
+
+    Raises `AddressError` for an address that cannot be connected to, otherwise `OSError` (as `TimeoutError` is).
+    A TLS address without `tls` is connected without checking the peer's certificate.
+    """
+    if not address.unix and not address.host:
+        raise AddressError(
+            f"{address} cannot be connected to: the host is missing, {address.scheme}://host:port"
+        )
+    if not address.tls:
+        tls = None
+    elif tls is None:
+        tls = tls_context(address, server=False)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            if address.unix:
+                return await loop.create_unix_connection(protocol_factory, address.path)
+            # asyncio sets TCP_NODELAY on every TCP transport, accepted ones too.
+            return await loop.create_connection(protocol_factory, address.host, address.port, ssl=tls)
+    except TimeoutError:
+        raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
+
+
+def tls_context(
+    address: Address,
+    key: str | None = None,
+    certificate: str | None = None,
+    ca_certs: str | None = None,
+    *,
+    server: bool,
+) -> ssl.SSLContext | None:
+    """The TLS settings for an address, None when it does not use TLS. Paths name PEM files.
+
+    With `ca_certs` the peer must show a certificate that they signed; without, the peer is not checked.
+    Host names are not compared: the certificates of switches (ovs-pki(8)) name no hosts.
+    """
+    if not address.tls:
+        return None
+    if server and not certificate:
+        raise AddressError(f"{address} cannot listen: TLS needs `certificate` (and `key`), PEM files")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if ca_certs else ssl.CERT_NONE
+    try:
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        if ca_certs:
+            context.load_verify_locations(ca_certs)
+    except OSError as error:  # a missing file, or (SSLError) one with the wrong contents
+        files = f"certificate={certificate!r}, key={key!r}, ca_certs={ca_certs!r}"
+        raise AddressError(f"{address}: TLS files cannot be used ({files}): {error}") from None
+    return context
+
+
+# Listening
+
+
+class Listener:
+    """Listening sockets. Closing them leaves accepted connections alone."""
+
+    def __init__(
+        self, address: Address, servers: Sequence[asyncio.Server], socket_file: os.stat_result | None
+    ) -> None:
+        self.address = address
+        self._servers = servers
+        self._socket_file = socket_file
+        self._closed = asyncio.Event()
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        return tuple(one for server in self._servers for one in server.sockets)
+
+    def close(self) -> None:
+        """Stop listening now; a Unix socket's file is removed if it is still ours."""
+        if self._closed.is_set():
+            return
+        for server in self._servers:
+            server.close()
+        if self._socket_file is not None:
+            _unlink_own(self.address.path, self._socket_file)
+        self._closed.set()
+
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
+
+
+async def listen(
+    address: Address,
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    tls: ssl.SSLContext | None = None,
+    backlog: int = 1024,
+    reuseport: bool = False,
+    *,
+    mode: int | None = None,
+) -> Listener:
+    """Listen; the listener's address holds the port that port 0 was replaced by.
+
+    Without host: on all addresses. A name with IPv4 and IPv6 addresses listens on the first IPv4 one.
+    `mode`: permissions of a Unix socket's file, such as 0o600. A file that a killed process left behind is
+    replaced. Raises `OSError`, and `AddressError` when a TLS address comes without context.
+    """
+    if address.tls and tls is None:
+        raise AddressError(f"{address} cannot listen: TLS needs `certificate` (and `key`), PEM files")
+    if address.unix:
+        return await _listen_unix(address, protocol_factory, backlog, mode)
+    sockets = await _listen_tcp(address, backlog, reuseport)
+    context = tls if address.tls else None
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(protocol_factory, sock=s, backlog=backlog, ssl=context) for s in sockets
+    ]
+    return Listener(replace(address, port=sockets[0].getsockname()[1]), servers, None)
+
+
+async def _listen_tcp(address: Address, backlog: int, reuseport: bool) -> list[socket.socket]:
+    if address.host:
+        family, host = await _resolve(address)
+        return [_listen_at(address, family, host, address.port, backlog, reuseport)]
+    # Two sockets, not one for both families: peers then show as 192.0.2.1, not as ::ffff:192.0.2.1.
+    first = _listen_at(address, socket.AF_INET, "0.0.0.0", address.port, backlog, reuseport)
+    try:
+        port = first.getsockname()[1]
+        return [first, _listen_at(address, socket.AF_INET6, "::", port, backlog, reuseport)]
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return [first]
+        first.close()
+        raise
+
+
+async def _resolve(address: Address) -> tuple[socket.AddressFamily, str]:
+    """The family and IP address of the address's host, IPv4 preferred."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    return found[0][0], str(found[0][4][0])
+
+
+def _listen_at(
+    address: Address, family: socket.AddressFamily, host: str, port: int, backlog: int, reuseport: bool
+) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuseport:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((host, port))
+        listening.listen(backlog)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    return listening
+
+
+async def _listen_unix(
+    address: Address, protocol_factory: Callable[[], asyncio.BaseProtocol], backlog: int, mode: int | None
+) -> Listener:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _bind_unix(listening, address.path)
+        if mode is not None:
+            os.chmod(address.path, mode)  # before listen(): nobody can have connected
+        listening.listen(backlog)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    socket_file = os.stat(address.path)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(protocol_factory, sock=listening, backlog=backlog)
+    return Listener(address, [server], socket_file)
+
+
+def _bind_unix(listening: socket.socket, path: str) -> None:
+    try:
+        listening.bind(path)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_stale(path):
+            raise
+        os.unlink(path)
+        listening.bind(path)
+
+
+def _is_stale(path: str) -> bool:
+    """Whether the path is a socket that nobody listens on: left behind by a process that was killed."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _unlink_own(path: str, socket_file: os.stat_result) -> None:
+    try:
+        if os.path.samestat(os.stat(path), socket_file):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass  # somebody cleaned up before us
