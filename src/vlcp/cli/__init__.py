@@ -1,0 +1,1 @@
+"""The commands `vlcp` and `vlcp-start`."""

@@ -1,0 +1,296 @@
+"""The life cycle of modules: dependencies first, dependents unloaded first, services freed when nobody needs them.
+
+States: `loading` (dependencies, then `load`), `succeeded`, `failed`, `unloading`, `unloaded`. A module whose load
+failed keeps nothing open and may be loaded again; one that failed later keeps running until it is unloaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from vlcp.server.api import ConflictError, status_of
+from vlcp.server.config import Config, ConfigError
+from vlcp.server.finder import implementation
+from vlcp.server.module import Module, ModuleError, Proxy, module_name, module_path
+
+if TYPE_CHECKING:
+    from vlcp.server.server import Server
+
+logger = logging.getLogger(__name__)
+
+
+class State(enum.StrEnum):
+    """Where a module is in its life."""
+
+    LOADING = "loading"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNLOADING = "unloading"
+    UNLOADED = "unloaded"
+
+
+class Record:
+    """One module class that was asked for: its state, its instance and who needs it."""
+
+    def __init__(self, cls: type[Module]) -> None:
+        self.cls = cls
+        self.name = module_name(cls)
+        self.path = module_path(cls)
+        self.instance: Module | None = None
+        self.dependents: set[str] = set()
+        self.explicit = False
+        """Asked for by name: not freed when its last dependent goes."""
+        self.change: asyncio.Task[None] | None = None
+        """The load or unload that is under way."""
+        self.error: BaseException | None = None
+        self.enter(State.UNLOADED)
+
+    def enter(self, state: State, error: BaseException | None = None) -> None:
+        """Take a new state, with the error that caused it."""
+        self.state, self.error, self.since = state, error, time.time()
+
+    def status(self) -> dict[str, Any]:
+        """The state for people: `since` in seconds since 1970, `error` a text or None."""
+        return {
+            "path": self.path,
+            "state": str(self.state),
+            "since": self.since,
+            "error": _text(self.error) if self.error else None,
+            "dependents": sorted(self.dependents),
+        }
+
+
+class Loader:
+    """Loads and unloads the modules of one server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._records: dict[str, Record] = {}
+        self._implementations: dict[type[Proxy], type[Module]] = {}
+
+    # -- asking
+
+    def record(self, name: str) -> Record | None:
+        """The record of a module by name, unless it was never asked for or is unloaded."""
+        record = self._records.get(name)
+        return record if record and record.state is not State.UNLOADED else None
+
+    def records(self) -> list[Record]:
+        """All modules that are not unloaded, in the order in which they were first asked for."""
+        return [record for record in self._records.values() if record.state is not State.UNLOADED]
+
+    def implementation(self, proxy: type[Proxy]) -> type[Module]:
+        """The class that a proxy stands for: read from the configuration once, then fixed."""
+        if proxy not in self._implementations:
+            config, key = self._server.config, f"proxy.{module_name(proxy)}"
+            self._implementations[proxy] = implementation(proxy, config.get(key), config.origin(key))
+        return self._implementations[proxy]
+
+    def dependencies(self, cls: type[Module]) -> tuple[type[Module], ...]:
+        """The classes that must be loaded before this one."""
+        stands_for = (self.implementation(cls),) if issubclass(cls, Proxy) else ()
+        return (*cls.dependencies, *stands_for)
+
+    def check(self, cls: type[Module], above: tuple[type[Module], ...] = ()) -> None:
+        """Raise `ModuleError` when a module depends on itself, directly or through others."""
+        if cls in above:
+            circle = [*above[above.index(cls) :], cls]
+            raise ModuleError(
+                f"modules depend on each other in a circle: {' -> '.join(map(module_name, circle))}"
+            )
+        for needed in self.dependencies(cls):
+            self.check(needed, (*above, cls))
+
+    # -- loading
+
+    def begin(self, cls: type[Module], *, explicit: bool = False) -> Record:
+        """Begin to load a module unless it is loaded or loading. Raises `ModuleError` and `ConflictError`."""
+        self.check(cls)
+        record = self._records.setdefault(module_name(cls), Record(cls))
+        if record.cls is not cls:
+            if record.state is not State.UNLOADED:
+                raise ConflictError(f"cannot load {module_path(cls)!r}: its name is used by {record.path!r}")
+            record = self._records[record.name] = Record(cls)
+        record.explicit |= explicit
+        if record.state in (State.UNLOADED, State.FAILED) and record.instance is None:
+            self._start(record)
+        return record
+
+    def _start(self, record: Record) -> None:
+        record.enter(State.LOADING)
+        self._server.apis.expect(record.name)
+        record.change = asyncio.create_task(self._load(record), name=f"load {record.name}")
+
+    async def load(self, cls: type[Module], *, explicit: bool = False) -> Module:
+        """Load a module and all that it needs; wait until it has succeeded. Raises what made it fail."""
+        record = self.begin(cls, explicit=explicit)
+        await self._settled(record)
+        while record.state is State.UNLOADED:
+            record = self.begin(cls, explicit=explicit)
+            await self._settled(record)
+        if record.state is not State.SUCCEEDED or record.instance is None:
+            raise self._failure(record)
+        return record.instance
+
+    def _failure(self, record: Record) -> Exception:
+        if record.instance is not None:
+            return ModuleError(f"cannot load {record.path!r} before unloading the failed instance")
+        if isinstance(record.error, Exception) and status_of(record.error):
+            return record.error
+        return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}")
+
+    async def _load(self, record: Record) -> None:
+        try:
+            await self._load_dependencies(record)
+            record.instance = record.cls(self._server)
+            self._server.warn_unknown_keys(record.instance)
+            await _limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
+        except asyncio.CancelledError:
+            await self._abandon(record, ModuleError("the server stopped before it was loaded"))
+            raise
+        except Exception as error:
+            _report(record, error)
+            await self._abandon(record, error)
+        else:
+            if record.state is State.LOADING:
+                record.enter(State.SUCCEEDED)
+            self._server.apis.add(record.name, record.instance.target())
+            logger.info("module %r is loaded", record.name)
+
+    async def _load_dependencies(self, record: Record) -> None:
+        needed = self.dependencies(record.cls)
+        records = [self.begin(cls) for cls in needed]
+        for dependency in records:
+            dependency.dependents.add(record.name)
+        await asyncio.gather(*(self.load(cls) for cls in needed), return_exceptions=True)
+        for dependency in (self._records[module_name(cls)] for cls in needed):
+            if dependency.state is not State.SUCCEEDED:
+                reason = f" ({_text(dependency.error)})" if dependency.error else ""
+                raise ModuleError(f"it depends on {dependency.name!r}, which is {dependency.state}{reason}")
+
+    async def _abandon(self, record: Record, error: Exception) -> None:
+        """After a failed load: close what was opened, let go of the dependencies."""
+        instance, record.instance = record.instance, None
+        if instance is not None:
+            await _end(instance)
+        record.enter(State.FAILED, error)
+        self._server.apis.remove(record.name)
+        await self._release(record)
+
+    def crashed(self, module: Module, error: BaseException) -> None:
+        """A task of a module ended with an error: show the module as failed; it stays until it is unloaded."""
+        record = self._records.get(module.name)
+        if record and record.instance is module and record.state in (State.LOADING, State.SUCCEEDED):
+            record.enter(State.FAILED, error)
+
+    # -- unloading
+
+    async def unload(self, name: str) -> None:
+        """Unload a module, its dependents before it, and the services that nobody needs then."""
+        record = self.record(name)
+        if record is None:
+            return
+        if record.state is State.LOADING:
+            await self._settled(record)
+        if record.state in (State.SUCCEEDED, State.FAILED):
+            record.explicit = False
+            record.enter(State.UNLOADING, record.error)
+            record.change = asyncio.create_task(self._unload(record), name=f"unload {record.name}")
+        await self._settled(record)
+
+    async def _unload(self, record: Record) -> None:
+        await asyncio.gather(*map(self.unload, sorted(record.dependents)))
+        self._server.apis.remove(record.name)
+        instance, record.instance = record.instance, None
+        if instance is not None:
+            await _end(instance)
+            logger.info("module %r is unloaded", record.name)
+        record.enter(State.UNLOADED)
+        await self._release(record)
+
+    async def unload_all(self) -> None:
+        """Unload everything, dependents first; what is still loading is cancelled."""
+        loading = [r.change for r in self.records() if r.state is State.LOADING and r.change]
+        for change in loading:
+            change.cancel()
+        if loading:
+            await asyncio.wait(loading)
+        while names := [record.name for record in self.records()]:
+            await asyncio.gather(*map(self.unload, names))
+
+    async def _release(self, record: Record) -> None:
+        """Let go of the dependencies; free the services among them that nobody else needs."""
+        for needed in self.dependencies(record.cls):
+            dependency = self.record(module_name(needed))
+            if dependency is None:
+                continue
+            dependency.dependents.discard(record.name)
+            needless = needed.service and not dependency.dependents and not dependency.explicit
+            if needless and dependency.state is not State.UNLOADING:
+                await self.unload(dependency.name)
+
+    async def _settled(self, record: Record) -> None:
+        """Wait for the change under way; being cancelled oneself does not cancel it."""
+        if record.change is not None and not record.change.done():
+            await asyncio.wait([record.change])
+
+    def statistics(self) -> dict[str, int]:
+        """The number of modules in each state."""
+        states = [record.state for record in self._records.values()]
+        return {str(state): states.count(state) for state in State}
+
+
+def check_all(loader: Loader, classes: Iterable[type[Module]]) -> None:
+    """Check names and circles of all startup modules before anything is loaded."""
+    names: dict[str, type[Module]] = {}
+    for cls in classes:
+        loader.check(cls)
+        other = names.setdefault(module_name(cls), cls)
+        if other is not cls:
+            raise ModuleError(f"{module_path(cls)!r} and {module_path(other)!r} have the same module name")
+
+
+async def _limited(work: Any, limit: float, what: str) -> None:
+    """Await `work` for at most `limit` seconds; a timeout raised inside it is not mistaken for ours."""
+    try:
+        async with asyncio.timeout(limit) as timer:
+            await work
+    except TimeoutError:
+        if timer.expired():
+            raise ModuleError(f"{what} took longer than {limit:g} s ({what}timeout)") from None
+        raise
+
+
+async def _end(module: Module) -> None:
+    """Run `unload` and end the tasks; an error is logged and stops nothing."""
+    try:
+        await _limited(module.unload(), module.settings.unloadtimeout, "unload")
+    except Exception as error:
+        module.logger.error("unload failed: %s", _text(error), exc_info=not isinstance(error, ModuleError))
+    await module.cancel_tasks()
+
+
+def _report(record: Record, error: Exception) -> None:
+    expected = isinstance(error, ModuleError | ConfigError | OSError) or status_of(error) is not None
+    logger.error(
+        "cannot load module %r: %s. Others keep running; put it right, then `vlcp call manager/loadmodule path=%s`",
+        record.name, _text(error), record.path, exc_info=None if expected else error,
+    )  # fmt: skip
+
+
+def _text(error: BaseException | None) -> str:
+    if error is None:
+        return "unknown reason"
+    named = isinstance(error, ModuleError | ConfigError) or status_of(error) is not None
+    return str(error) if named and str(error) else f"{type(error).__name__}: {error}"
+
+
+def unknown_keys(config: Config, module: Module) -> list[str]:
+    """Messages about keys of a module that it does not have."""
+    fields = type(module).Settings.__struct_fields__
+    return config.unknown(f"module.{module.name}", fields)

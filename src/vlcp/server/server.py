@@ -1,0 +1,142 @@
+"""A server: one configuration, its modules and the calls between them, from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, cast
+
+from vlcp.server.api import Registry
+from vlcp.server.config import Config, nearest
+from vlcp.server.finder import find
+from vlcp.server.loader import Loader, State, check_all, unknown_keys
+from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
+
+logger = logging.getLogger(__name__)
+
+STOP_LIMIT = 4.5
+"""Seconds that unloading everything may take when the process stops."""
+
+
+class Server:
+    """Loads the startup modules, runs until it is told to stop, and unloads everything."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.apis = Registry()
+        self.loader = Loader(self)
+        self.stopping = False
+        """True from the moment the whole process stops: modules then leave the switches' flows in place."""
+        self.ready = asyncio.Event()
+        """Set when every startup module has succeeded or failed."""
+        self._stop = asyncio.Event()
+        self._nothing_ran = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def modules(self) -> Mapping[str, Module]:
+        """The instances by module name."""
+        return {r.name: r.instance for r in self.loader.records() if r.instance is not None}
+
+    def module(self, cls: type[M]) -> M:
+        """The instance of a module class; for a proxy class that of its implementation. Raises `ModuleError`."""
+        wanted = self.loader.implementation(cls) if issubclass(cls, Proxy) else cls
+        record = self.loader.record(module_name(wanted))
+        if record is None or not isinstance(record.instance, wanted):
+            raise ModuleError(f"module {module_name(wanted)!r} is not loaded")
+        return cast(M, record.instance)
+
+    async def call(self, module: str, api: str, **params: Any) -> Any:
+        """Call a module API in the process; parameters and results may be live objects."""
+        return await self.apis.call(module, api, params)
+
+    async def load(self, path: str | type[Module]) -> Module:
+        """Load a module explicitly and wait until it has succeeded."""
+        return await self.loader.load(find(path) if isinstance(path, str) else path, explicit=True)
+
+    async def unload(self, path: str | type[Module]) -> None:
+        """Unload a module with everything that depends on it; a module that is not loaded is no error."""
+        await self.loader.unload(module_name(find(path) if isinstance(path, str) else path))
+        if not self.loader.records():
+            self.stop("all modules are unloaded")
+
+    def startup(self) -> list[type[Module]]:
+        """The classes that `server.startup` names, checked. Raises `ModuleError` or `ConfigError`."""
+        paths = self.config.get("server.startup", ())
+        where = f"{self.config.origin('server.startup')}: server.startup"
+        paths = (paths,) if isinstance(paths, str) else paths
+        if not isinstance(paths, tuple | list) or not all(isinstance(path, str) for path in paths):
+            raise ModuleError(f"{where} must be a tuple of loading paths, not {paths!r}")
+        if not paths:
+            raise ModuleError(f"{where} is empty: name the modules to load there or on the command line")
+        classes = list(dict.fromkeys(map(find, paths)))
+        check_all(self.loader, classes)
+        return classes
+
+    async def run(self) -> int:
+        """Load the startup modules and run until `stop`; the result is the exit status of the process.
+
+        Raises `ModuleError` before anything is loaded when a startup module cannot even be imported. A module that
+        fails later is reported and the others run on; only when all of them fail the status is 1.
+        """
+        classes = self.startup()
+        starting = self.spawn(self._start(classes), name="startup")
+        await self._stop.wait()
+        starting.cancel()
+        await self._unload_all()
+        return 1 if self._nothing_ran else 0
+
+    async def _start(self, classes: list[type[Module]]) -> None:
+        for cls in classes:
+            self.loader.begin(cls, explicit=True)
+        await asyncio.gather(*map(self.loader.load, classes), return_exceptions=True)
+        self.ready.set()
+        self._warn_unknown_modules()
+        states = [record.state for record in self.loader.records() if record.explicit]
+        logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(classes))
+        if State.SUCCEEDED not in states:
+            self._nothing_ran = True
+            self.stop("no startup module could be loaded")
+
+    def stop(self, reason: str) -> None:
+        """Stop the process: `run` unloads everything and returns."""
+        if not self.stopping:
+            self.stopping = True
+            logger.info("stopping: %s", reason)
+            self._stop.set()
+
+    async def _unload_all(self) -> None:
+        try:
+            await asyncio.wait_for(self.loader.unload_all(), STOP_LIMIT)
+        except TimeoutError:
+            left = ", ".join(record.name for record in self.loader.records())
+            logger.error("not unloaded within %g s: %s", STOP_LIMIT, left)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run a coroutine as a task of the server itself."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def warn_unknown_keys(self, module: Module) -> None:
+        """Log the keys of a module that it does not have; they are ignored."""
+        for message in unknown_keys(self.config, module):
+            logger.warning("%s", message)
+
+    def _warn_unknown_modules(self) -> None:
+        """Log settings for a module that is not loaded but has nearly the name of one that is."""
+        loaded = {record.name for record in self.loader.records()}
+        for name in self.config.names("module"):
+            hint = nearest(name, loaded, "module.")
+            if hint and name not in loaded and name != "default":
+                origin = self.config.origin(f"module.{name}")
+                logger.warning("%s: no module %r is loaded%s", origin, name, hint)
+
+    def statistics(self) -> dict[str, Any]:
+        """Figures of the loader and of the calls."""
+        return {"modules": self.loader.statistics(), "apis": self.apis.statistics()}

@@ -1,0 +1,1 @@
+"""The modules that users load, one class per loading path."""

@@ -1,0 +1,1 @@
+"""Modules that listen or connect."""

@@ -1,0 +1,1 @@
+"""Modules that manage the running server."""

@@ -1,0 +1,1 @@
+"""Drivers of physical network types; `autoload` loads every module in here."""

@@ -1,0 +1,1 @@
+"""HTTP: virtual hosts, dispatch, parameters and answers, on aiohttp."""
