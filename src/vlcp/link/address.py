@@ -133,7 +133,6 @@ async def connect(
         async with asyncio.timeout(timeout):
             if address.unix:
                 return await loop.create_unix_connection(protocol_factory, address.path)
-            # asyncio sets TCP_NODELAY on every TCP transport, accepted ones too.
             return await loop.create_connection(protocol_factory, address.host, address.port, ssl=tls)
     except TimeoutError:
         raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
@@ -260,7 +259,8 @@ async def _resolve(address: Address) -> tuple[socket.AddressFamily, str]:
 def _listen_at(
     address: Address, family: socket.AddressFamily, host: str, port: int, backlog: int, reuseport: bool
 ) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named IPPROTO_TCP, because asyncio sets TCP_NODELAY only on accepted sockets whose protocol says so.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuseport:
@@ -307,7 +307,8 @@ def _is_stale(path: str) -> bool:
     """Whether the path is a socket that nobody listens on: left behind by a process that was killed."""
     if not stat.S_ISSOCK(os.stat(path).st_mode):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    # A datagram probe: a live stream socket refuses it as of the wrong type and does not see it as a connection.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         probe.setblocking(False)
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
