@@ -1,7 +1,7 @@
 """Find and remove what a lab left on the machine: processes, namespaces and directories.
 
 A lab is named `<prefix>-<process id>` or `<prefix>-<process id>-<number>`; its namespaces are `<lab>-<title>`, its
-directory is `/tmp/<lab>`, its processes carry the name in their environment. So everything can be found without any record.
+directory is `/tmp/<lab>`, its processes carry the name in their environment. All of it can be found without records.
 """
 
 from __future__ import annotations
