@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from vlcp.server import keys
 from vlcp.server.api import ConflictError, status_of
-from vlcp.server.config import Config, ConfigError
+from vlcp.server.config import ConfigError
 from vlcp.server.finder import implementation
 from vlcp.server.module import Module, ModuleError, Proxy, module_name, module_path
 
@@ -148,7 +149,7 @@ class Loader:
         try:
             await self._load_dependencies(record)
             record.instance = record.cls(self._server)
-            self._server.warn_unknown_keys(record.instance)
+            keys.warn_module(self._server.config, record.instance)
             await _limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
         except asyncio.CancelledError:
             await self._abandon(record, ModuleError("the server stopped before it was loaded"))
@@ -288,9 +289,3 @@ def _text(error: BaseException | None) -> str:
         return "unknown reason"
     named = isinstance(error, ModuleError | ConfigError) or status_of(error) is not None
     return str(error) if named and str(error) else f"{type(error).__name__}: {error}"
-
-
-def unknown_keys(config: Config, module: Module) -> list[str]:
-    """Messages about keys of a module that it does not have."""
-    fields = type(module).Settings.__struct_fields__
-    return config.unknown(f"module.{module.name}", fields)

@@ -33,6 +33,8 @@ class Module:
     """Unloaded when nothing depends on it any more, unless it was loaded explicitly."""
     dependencies: ClassVar[tuple[type[Module], ...]] = ()
     """Set by `depend`."""
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    """Keys that configuration files may hold but that have no effect: no warning is given."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
         """The keys of `module.<name>.*`; these two may also be set for all modules in `module.default.*`."""

@@ -7,15 +7,16 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, cast
 
+from vlcp.server import keys
 from vlcp.server.api import Registry
-from vlcp.server.config import Config, nearest
+from vlcp.server.config import Config
 from vlcp.server.finder import find
-from vlcp.server.loader import Loader, State, check_all, unknown_keys
+from vlcp.server.loader import Loader, State, check_all
 from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
 
 logger = logging.getLogger(__name__)
 
-STOP_LIMIT = 4.5
+STOP_LIMIT = 4.0
 """Seconds that unloading everything may take when the process stops."""
 
 
@@ -81,6 +82,7 @@ class Server:
         fails later is reported and the others run on; only when all of them fail the status is 1.
         """
         classes = self.startup()
+        keys.warn_server(self.config)
         starting = self.spawn(self._start(classes), name="startup")
         await self._stop.wait()
         starting.cancel()
@@ -92,7 +94,7 @@ class Server:
             self.loader.begin(cls, explicit=True)
         await asyncio.gather(*map(self.loader.load, classes), return_exceptions=True)
         self.ready.set()
-        self._warn_unknown_modules()
+        keys.warn_absent_modules(self.config, {record.name for record in self.loader.records()})
         states = [record.state for record in self.loader.records() if record.explicit]
         logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(classes))
         if State.SUCCEEDED not in states:
@@ -122,20 +124,6 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def warn_unknown_keys(self, module: Module) -> None:
-        """Log the keys of a module that it does not have; they are ignored."""
-        for message in unknown_keys(self.config, module):
-            logger.warning("%s", message)
-
-    def _warn_unknown_modules(self) -> None:
-        """Log settings for a module that is not loaded but has nearly the name of one that is."""
-        loaded = {record.name for record in self.loader.records()}
-        for name in self.config.names("module"):
-            hint = nearest(name, loaded, "module.")
-            if hint and name not in loaded and name != "default":
-                origin = self.config.origin(f"module.{name}")
-                logger.warning("%s: no module %r is loaded%s", origin, name, hint)
 
     def statistics(self) -> dict[str, Any]:
         """Figures of the loader and of the calls."""

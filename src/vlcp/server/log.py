@@ -1,0 +1,33 @@
+"""Logging as `server.logging`, `server.loggingconfig` and `server.debugging` say."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+
+from vlcp.server.config import Config, ConfigError
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure(config: Config) -> None:
+    """Set up logging for the process; without any key, warnings go to standard error.
+
+    `server.logging` is a dictionary or a subtree for `logging.config.dictConfig` (version 1, which may be left out);
+    `server.loggingconfig` names a file for `logging.config.fileConfig`. Raises `ConfigError`.
+    """
+    settings = config.subtree("server.logging")
+    file = config.get("server.loggingconfig")
+    key = "server.logging" if settings else "server.loggingconfig"
+    try:
+        if settings:
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **settings})
+        elif file:
+            logging.config.fileConfig(file, disable_existing_loggers=False)
+        else:
+            logging.basicConfig(format=_FORMAT, level=logging.WARNING)
+    except Exception as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise ConfigError(f"{config.origin(key)}: {key}: {error}{cause}") from None
+    if config.get("server.debugging"):
+        logging.getLogger("vlcp").setLevel(logging.DEBUG)

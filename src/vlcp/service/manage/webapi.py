@@ -1,0 +1,91 @@
+"""The module APIs over HTTP: `/<module>/<api>` with parameters from a query, a form or JSON."""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from vlcp.server.api import ForbiddenError
+from vlcp.server.module import Module, depend
+from vlcp.service.connection.httpserver import HttpServer
+from vlcp.web import origin, parameters
+from vlcp.web.display import Display
+from vlcp.web.host import Route, VirtualHost, failure, json_response
+
+
+@depend(HttpServer)
+class WebAPI(Module):
+    """Answers `{"result": ...}` with status 200, or `{"error": text}` with the status of the error."""
+
+    class Settings(Module.Settings, frozen=True, kw_only=True):
+        """The keys of `module.webapi.*`."""
+
+        vhostbind: str = "api"
+        """The virtual host of httpserver that the API is served on."""
+        hostbind: str | tuple[str, ...] | None = None
+        """Further names that requests may have in their header Host."""
+        rootpath: str = "/"
+        """What the paths begin with."""
+        acceptmethods: tuple[str, ...] = ("GET", "POST")
+        acceptjson: bool = True
+        """Take parameters from JSON bodies."""
+        typeextension: bool = True
+        """Take back-quoted parameters as Python literals."""
+        allowtargets: tuple[str, ...] | None = None
+        """If set, the only modules that may be called."""
+        denytargets: tuple[str, ...] | None = None
+        """Modules that may not be called; without effect when `allowtargets` is set."""
+        errordetails: bool = True
+        """Tell what went wrong; otherwise only what the status means."""
+        errortrace: bool = False
+        """Add the Python traceback to errors."""
+
+    settings: Settings
+
+    async def load(self) -> None:
+        """Begin to answer."""
+        root = "/" + self.settings.rootpath.strip("/")
+        prefix = re.escape(root.rstrip("/"))
+        self._display = self.server.config.settings(Display, "jsonformat")
+        self._route = Route(rf"{prefix}/([^/]+)/([^/]+)", self.settings.acceptmethods, self._answer)
+        self._host().add(self._route)
+        if not self.dependency(HttpServer).ports(self.settings.vhostbind):
+            self.logger.warning(
+                "the API is not reachable: set module.httpserver.vhost.%s.url, such as 'tcp://localhost:8081'",
+                self.settings.vhostbind,
+            )
+
+    async def unload(self) -> None:
+        """Answer no longer."""
+        if hasattr(self, "_route"):
+            self._host().remove(self._route)
+
+    def _host(self) -> VirtualHost:
+        return self.dependency(HttpServer).host(self.settings.vhostbind)
+
+    async def _answer(self, request: web.BaseRequest, match: re.Match[str]) -> web.Response:
+        try:
+            origin.check(request, self._names())
+            return await self._call(request, *match.groups())
+        except Exception as error:
+            return failure(error, details=self.settings.errordetails, trace=self.settings.errortrace)
+
+    def _names(self) -> set[str]:
+        own = self.settings.hostbind or ()
+        names = (own,) if isinstance(own, str) else own
+        return self._host().names.union(name.lower() for name in names)
+
+    async def _call(self, request: web.BaseRequest, module: str, api: str) -> web.Response:
+        self._check_allowed(module)
+        s = self.settings
+        params = await parameters.read(request, literals=s.typeextension, json=s.acceptjson)
+        result = await self.server.apis.call(module, api, params)
+        return json_response(b'{"result": ' + self._display.encode(result) + b"}")
+
+    def _check_allowed(self, module: str) -> None:
+        allowed, denied = self.settings.allowtargets, self.settings.denytargets
+        if allowed is not None and module not in allowed:
+            raise ForbiddenError(f"module {module!r} may not be called here (module.webapi.allowtargets)")
+        if allowed is None and module in (denied or ()):
+            raise ForbiddenError(f"module {module!r} may not be called here (module.webapi.denytargets)")

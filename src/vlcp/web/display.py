@@ -1,0 +1,93 @@
+"""Values as JSON for people and programs that call the web API: readable, but not made to be read back.
+
+Structures and data classes are objects, sets are sorted lists, bytes are text where they can be. The JSON text is
+pure ASCII.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Set
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+
+class Display(msgspec.Struct, frozen=True, kw_only=True):
+    """How values are shown; the keys of `jsonformat.*`."""
+
+    humanread: bool = True
+    """Shorten long byte strings."""
+    bytesdecode: str = "ascii"
+    """The encoding that byte strings are tried with; others are shown as Python writes them."""
+    byteslimit: int = 256
+    """Byte strings longer than this are shortened."""
+
+    def encode(self, value: Any) -> bytes:
+        """The JSON text of any value. Raises ValueError for one that contains itself."""
+        try:
+            return json.dumps(value, default=self._simpler, allow_nan=False).encode()
+        except (TypeError, ValueError):  # keys that are not text, or numbers that JSON does not have
+            return json.dumps(self._plain(value, ())).encode()
+
+    def _simpler(self, value: Any) -> Any:
+        """What stands for a value that JSON does not know; itself encoded again."""
+        if isinstance(value, msgspec.Struct):
+            return msgspec.structs.asdict(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._bytes(bytes(value))
+        if isinstance(value, Set):
+            return _sorted(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, Enum):
+            return value.value
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if isinstance(value, tuple | list):
+            return list(value)
+        return _text(value)
+
+    def _bytes(self, value: bytes) -> str:
+        if self.humanread and len(value) > self.byteslimit:
+            return f"<{len(value)} bytes...>"
+        try:
+            return value.decode(self.bytesdecode)
+        except (UnicodeDecodeError, LookupError):
+            return repr(value)
+
+    def _plain(self, value: Any, above: tuple[int, ...]) -> Any:
+        """A copy of a value in terms of JSON, for what the encoder cannot do alone."""
+        if value is None or isinstance(value, str | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if id(value) in above:
+            raise ValueError("a value contains itself")
+        below = (*above, id(value))
+        if isinstance(value, Mapping):
+            return {self._key(key): self._plain(item, below) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(item, below) for item in value]
+        return self._plain(self._simpler(value), below)
+
+    def _key(self, key: Any) -> str | int | float | bool | None:
+        if key is None or isinstance(key, str | int | float):
+            return key
+        return self._bytes(key) if isinstance(key, bytes) else str(key)
+
+
+def _sorted(values: Set[Any]) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=lambda value: (type(value).__name__, repr(value)))
+
+
+def _text(value: Any) -> str:
+    """An object as text, without memory addresses."""
+    text = str(value)
+    return f"<{type(value).__name__}>" if f" at {id(value):#x}" in text else text

@@ -1,0 +1,39 @@
+"""Errors that belong to HTTP itself; the statuses are those of RFC 9110 section 15.5."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """A request that cannot be served as it is."""
+
+    status: ClassVar[int] = 400
+
+
+class ForeignRequestError(RequestError):
+    """The request comes from a page of another site, or by a name that is not ours."""
+
+    status = 403
+
+
+class NoSuchPathError(RequestError):
+    """Nothing answers at this path."""
+
+    status = 404
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, but not with this method. `allowed` goes into the header Allow."""
+
+    status = 405
+
+    def __init__(self, method: str, allowed: frozenset[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"method {method} is not allowed here; use {self.allowed}")
+
+
+class BodyTooLargeError(RequestError):
+    """The body is longer than the limit."""
+
+    status = 413

@@ -1,0 +1,142 @@
+"""The parameters of a request: the query of a GET; the form or the JSON object of a POST.
+
+Forms are application/x-www-form-urlencoded (WHATWG URL section 5) or multipart/form-data (RFC 7578). The last of
+several equal names wins; `name[]` collects a list under `name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from vlcp.web.errors import BodyTooLargeError, RequestError
+from vlcp.web.literals import is_quoted, unquote
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+JSON = "application/json"
+MOST_FIELDS = 100_000
+"""Fields of one form."""
+
+
+async def read(request: web.BaseRequest, *, literals: bool = True, json: bool = True) -> dict[str, Any]:
+    """The parameters of a request; with `literals` back-quoted text is a Python literal, but never inside JSON.
+
+    Raises `RequestError` that names the parameter or the position, and `BodyTooLargeError`.
+    """
+    if request.method in ("GET", "HEAD"):
+        return _collected(_fields(request.raw_path.partition("?")[2], "the query"), literals)
+    await _continue(request)
+    try:
+        return await _body(request, literals, json)
+    except web.HTTPRequestEntityTooLarge:
+        limit = request.client_max_size
+        raise BodyTooLargeError(
+            f"the body is longer than {limit} bytes (module.httpserver.bodylimit)"
+        ) from None
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that asked first (RFC 9110 section 10.1.1) to send its body."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+async def _body(request: web.BaseRequest, literals: bool, json: bool) -> dict[str, Any]:
+    kind = request.content_type
+    if kind == MULTIPART:
+        return _collected(await _multipart(request), literals)
+    body = await request.read()
+    if kind == JSON:
+        if not json:
+            raise RequestError("JSON bodies are not accepted here (module.webapi.acceptjson)")
+        return _json(body, request.charset)
+    if kind == FORM:
+        return _collected(
+            _fields(_text(body.rstrip(b"\r\n"), "the form", request.charset), "the form"), literals
+        )
+    if body:
+        raise RequestError(f"a body of type {kind} is not understood; send {FORM}, {MULTIPART} or {JSON}")
+    return {}
+
+
+def _fields(text: str, where: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except UnicodeDecodeError:
+        raise RequestError(f"{where} is not UTF-8 text after percent-decoding") from None
+    except ValueError:
+        raise RequestError(f"{where} has more than {MOST_FIELDS} fields") from None
+
+
+async def _multipart(request: web.BaseRequest) -> list[tuple[str, str]]:
+    try:
+        fields = (await request.post()).items()
+        return [(name, _field(name, value)) for name, value in fields]
+    except (ValueError, LookupError, AssertionError) as error:
+        raise RequestError(f"the multipart form is malformed: {error}") from None
+
+
+def _field(name: str, value: str | bytes | bytearray | web.FileField) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, web.FileField):
+        with value.file:
+            return _text(value.file.read(), f"the file of parameter {name!r}")
+    return _text(bytes(value), f"parameter {name!r}")
+
+
+def _text(data: bytes, what: str, charset: str | None = None) -> str:
+    try:
+        return data.decode(charset or "utf-8")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise RequestError(f"{what} cannot be decoded: {error}") from None
+
+
+def _json(body: bytes, charset: str | None) -> dict[str, Any]:
+    if charset and charset.lower() not in ("utf-8", "utf8"):
+        body = _text(body, "the JSON body", charset).encode()
+    if not body.strip():
+        raise RequestError("the JSON body is empty; send an object, such as {}")
+    try:
+        params = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"the JSON body is malformed at {_position(error, body)}: {error}") from None
+    except RecursionError:
+        raise RequestError("the JSON body is nested too deeply") from None
+    if not isinstance(params, dict):
+        raise RequestError(f"the JSON body must be an object of parameters, not {type(params).__name__}")
+    return params
+
+
+def _position(error: Exception, body: bytes) -> str:
+    """Line and column of an error that tells its byte offset; otherwise the end."""
+    digits = str(error).rpartition("(byte ")[2].rstrip(")")
+    before = body[: int(digits)] if digits.isdigit() else body
+    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+    return f"line {line}, column {column}"
+
+
+def _collected(fields: Iterable[tuple[str, str]], literals: bool) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    lists: dict[str, list[Any]] = {}
+    for name, text in fields:
+        value = _value(name, text) if literals and is_quoted(text) else text
+        if name.endswith("[]"):
+            params[name[:-2]] = lists.setdefault(name[:-2], [])
+            lists[name[:-2]].append(value)
+        else:
+            params[name] = value
+    return params
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return unquote(text)
+    except ValueError as error:
+        raise RequestError(f"parameter {name!r}: {error}") from None
