@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from vlcp.lab.command import LabError
 from vlcp.lab.hypervisor import Hypervisor
@@ -50,7 +50,8 @@ class Controller:
     It runs outside of the hypervisor's namespace, so its web API at `url` is within reach of a plain curl; OVSDB and
     OpenFlow use Unix sockets of the hypervisor. Store, configuration and log are in `directory`.
 
-    `settings` are configuration keys that are added to the generated ones or replace them.
+    `answer_limit` is how many seconds a call waits for its answer. `settings` are configuration keys that are added to
+    the generated ones or replace them.
     """
 
     def __init__(self, hypervisor: Hypervisor, settings: Mapping[str, object] | None = None) -> None:
@@ -60,6 +61,7 @@ class Controller:
         self.config_path = self.directory / "vlcp.conf"
         self.log_path = self.directory / "vlcp.log"
         self.settings = {**self._default_settings(), **(settings or {})}
+        self.answer_limit = 30.0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, timeout: float = 30.0) -> None:
@@ -99,15 +101,16 @@ class Controller:
             raise ControllerError("the controller was not started")
         return self._process.pid
 
-    def call(self, target: str, /, *, timeout: float = 30.0, **parameters: object) -> Any:
+    def call(self, target: str, /, **parameters: object) -> Any:
         """Call `module/api` as a user does, with a form over HTTP, and give the `result` of the answer.
 
-        ControllerError with the text of the `error`, and with `status`, when the call is refused.
+        ControllerError with the text of the `error`, and with `status`, when the call is refused, or without when there
+        is no answer within `answer_limit` seconds.
         """
         body = form(parameters).encode()
         request = urllib.request.Request(f"{self.url}/{target}", data=body, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with urllib.request.urlopen(request, timeout=self.answer_limit) as answer:
                 return json.load(answer)["result"]
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -165,7 +168,7 @@ class Controller:
     def _not_ready(self) -> str | None:
         """What is still missing; None when nothing is. ControllerError when a module has failed for good."""
         try:
-            modules: dict[str, dict[str, Any]] = self.call("manager/status", timeout=5)
+            modules: dict[str, dict[str, Any]] = self.call("manager/status")
         except ControllerError as error:
             return f"the web API ({error})"
         failed = [
@@ -195,7 +198,7 @@ class Controller:
 def form(parameters: Mapping[str, object]) -> str:
     """Parameters as a form: text as it is, anything else as a Python literal between back-quotes, as the web API takes
     them."""
-    return urlencode({key: quoted(value) for key, value in parameters.items()})
+    return urlencode({key: quoted(value) for key, value in parameters.items()}, safe="/:`,", quote_via=quote)
 
 
 def quoted(value: object) -> str:

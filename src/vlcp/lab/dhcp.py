@@ -81,11 +81,11 @@ def _next_hop(hop: str) -> str:
 
 
 def _run_udhcpc(namespace: Namespace, device: str, directory: Path, timeout: float) -> str:
-    attempts = max(1, round(timeout / 2))
+    attempts = max(1, round(timeout))
     wanted = [word for option in ("mtu", "staticroutes", "ntpsrv") for word in ("-O", option)]
     done = namespace.run(
         *("busybox", "udhcpc", "-f", "-n", "-q", "-i", device, "-s", str(directory / "script")),
-        *("-t", str(attempts), "-T", "2", "-A", "1", *wanted),
+        *("-t", str(attempts), "-T", "1", "-A", "1", *wanted),
         check=False,
         timeout=timeout + 15,
         env={"LEASE_LOG": str(directory / "log")},
