@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.align import Align
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from vlcp.cli.steps import Step
@@ -62,12 +61,11 @@ def _network(machines: Sequence[DrawnMachine], bridge: DrawnBridge, wire: str) -
     upper.add_row(*[wire] * len(machines))
     upper.add_row(*(f"{machine.interface}, port {machine.port_number}" for machine in machines))
     upper.add_row(*[wire] * len(machines))
-    total = sum(bridge.flows.values())
-    middle = _box(
-        f"bridge {bridge.name}", [bridge.network, f"{total} flows in {len(bridge.flows)} tables"], width
-    )
+    lines = [bridge.network, f"flows: {sum(bridge.flows.values())}, tables: {len(bridge.flows)}"]
+    middle = _box(f"bridge {bridge.name}", lines, width)
+    link = Table.grid(Column(width=width, justify="center"))
+    link.add_row(f"{wire}\nOpenFlow, OVSDB\n{wire}")
     lower = _box("controller", [bridge.controller], width)
-    link = Align.center(Text(f"{wire}\nOpenFlow, OVSDB\n{wire}", justify="center"), width=width)
     return Group(upper, middle, link, lower)
 
 
