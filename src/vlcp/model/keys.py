@@ -65,6 +65,14 @@ def subnets_of(logical_network_id: str) -> str:
     return f"{logical_network(logical_network_id)}/subnets/"
 
 
+def address_plan(logical_network_id: str) -> str:
+    """Written with every new subnet of a logical network, so that two that overlap cannot be created at once.
+
+    Its value is the id of the newest subnet; it exists until the network is deleted.
+    """
+    return f"{logical_network(logical_network_id)}/addressplan"
+
+
 def macs_of(logical_network_id: str) -> str:
     """Directory of the MAC addresses taken in a logical network: member <mac> -> id of the logical port."""
     return f"{logical_network(logical_network_id)}/mac/"

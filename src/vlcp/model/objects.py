@@ -46,7 +46,7 @@ class PhysicalNetwork(Stored, frozen=True, kw_only=True, tag="physicalnetwork"):
 
 
 class LogicalNetwork(DhcpAttributes, frozen=True, kw_only=True, tag="logicalnetwork"):
-    """One broadcast domain. `number` names it in the registers of every switch (1 .. 2**31 - 1, unique)."""
+    """One broadcast domain. `number` names it in the registers and groups of every switch (1 .. 2**25 - 1, unique)."""
 
     id: str
     physicalnetwork: str

@@ -1,0 +1,125 @@
+"""Creating and deleting logical networks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from vlcp.derive.view import View
+from vlcp.model import keys
+from vlcp.model.changes.outcome import (
+    Outcome,
+    fetch,
+    fetch_with_members,
+    must_be_unused,
+    must_exist,
+    must_not_exist,
+)
+from vlcp.model.fields import NotAllowedError
+from vlcp.model.kinds import Kinds, kind_of
+from vlcp.model.objects import Listed, LogicalNetwork, PhysicalNetwork
+from vlcp.model.params import Placed
+
+NUMBERS = 0x7FFFFFFF
+"""A network's number is one of 1 .. NUMBERS: the register that holds it has 32 bits, and the highest stays free."""
+
+
+class NewLogicalNetworks(NamedTuple):
+    """The logical networks to be created, and the kinds of physical networks that are loaded."""
+
+    networks: Sequence[Placed[LogicalNetwork]]
+    kinds: Kinds
+
+
+def create_logical_networks(view: View, new: NewLogicalNetworks) -> Outcome:
+    """Create all of them or none, each with a number of its own.
+
+    `MissingError` for an unknown physical network, `InUseError` for an id that is taken, `InvalidError` for what the
+    kind of the physical network does not allow.
+    """
+    numbers = [first_number(network.id) for _, network in new.networks]
+    known = fetch(view, [*_keys_read(new.networks), *map(keys.network_number, numbers)])
+    for placed in new.networks:
+        _check(placed, known, new.kinds)
+    claimed = _claim_numbers(view, numbers)
+    writes: dict[str, Any] = {}
+    created = []
+    for (_, network), number in zip(new.networks, claimed, strict=True):
+        numbered = msgspec.structs.replace(network, number=number)
+        created.append(numbered)
+        writes[keys.logical_network(network.id)] = numbered
+        writes[keys.member(keys.logical_networks_of(network.physicalnetwork), network.id)] = Listed()
+        writes[keys.network_number(number)] = network.id
+    return Outcome(writes, answer=created)
+
+
+def _keys_read(networks: Sequence[Placed[LogicalNetwork]]) -> list[str]:
+    return [
+        key
+        for _, network in networks
+        for key in (keys.physical_network(network.physicalnetwork), keys.logical_network(network.id))
+    ]
+
+
+def _check(placed: Placed[LogicalNetwork], known: dict[str, Any], kinds: Kinds) -> None:
+    network = placed.value
+    carrier: PhysicalNetwork = must_exist(
+        known[keys.physical_network(network.physicalnetwork)],
+        placed.shown,
+        "physical network",
+        network.physicalnetwork,
+    )
+    must_not_exist(known[keys.logical_network(network.id)], placed.shown, "logical network", network.id)
+    kind = kind_of(carrier, kinds, f"{placed.shown}the type of physical network {carrier.id!r}")
+    try:
+        kind.check_logical_network(network)
+    except NotAllowedError as error:
+        raise error.at(placed.place) from None
+
+
+def first_number(network: str) -> int:
+    """The number that a logical network has unless another network has it: a hash of the id, the same everywhere."""
+    digest = hashlib.blake2b(network.encode(), digest_size=4).digest()
+    return int.from_bytes(digest) & NUMBERS or 1
+
+
+def _claim_numbers(view: View, wanted: Sequence[int]) -> list[int]:
+    """A free number for each wanted one: itself, or the next that is free. One more round of reads a collision."""
+    numbers: list[int | None] = [None] * len(wanted)
+    taken: set[int] = set()
+    candidates = list(wanted)
+    while None in numbers:
+        open_places = [place for place, number in enumerate(numbers) if number is None]
+        for place in open_places:
+            while candidates[place] in taken:
+                candidates[place] = candidates[place] % NUMBERS + 1
+            taken.add(candidates[place])
+        owners = view.many([keys.network_number(candidates[place]) for place in open_places])
+        for place, owner in zip(open_places, owners, strict=True):
+            numbers[place] = candidates[place] if owner is None else None
+    return [number for number in numbers if number is not None]
+
+
+def delete_logical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:
+    """Delete all of them or none. `MissingError`, or `InUseError` while one has logical ports or subnets."""
+    users = [(keys.ports_of(each), keys.subnets_of(each)) for _, each in ids]
+    known, members = fetch_with_members(
+        view,
+        (keys.logical_network(each) for _, each in ids),
+        (directory for both in users for directory in both),
+    )
+    writes: dict[str, Any] = {}
+    for placed, (ports, subnets) in zip(ids, users, strict=True):
+        key = keys.logical_network(placed.value)
+        network: LogicalNetwork = must_exist(known[key], placed.shown, "logical network", placed.value)
+        what = f"logical network {placed.value!r}"
+        must_be_unused(members[ports], placed.shown, what, "the logical port")
+        must_be_unused(members[subnets], placed.shown, what, "the subnet")
+        writes[key] = None
+        writes[keys.member(keys.logical_networks_of(network.physicalnetwork), network.id)] = None
+        writes[keys.network_number(network.number)] = None
+        writes[keys.address_plan(network.id)] = None
+    return Outcome(writes, frozenset(directory for both in users for directory in both))

@@ -1,0 +1,186 @@
+"""Creating and deleting logical ports, and giving them addresses."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from vlcp.derive.view import View
+from vlcp.model import keys
+from vlcp.model.addresses import format_address, parse_address
+from vlcp.model.changes.outcome import (
+    ChangeView,
+    Outcome,
+    fetch,
+    must_exist,
+    must_not_exist,
+    together,
+)
+from vlcp.model.errors import InUseError, InvalidError
+from vlcp.model.objects import LogicalPort, NetworkPort, Subnet
+from vlcp.model.params import Placed
+
+
+def create_logical_ports(view: ChangeView, ports: Sequence[Placed[LogicalPort]]) -> Outcome:
+    """Create all of them or none; a port in a subnet gets the lowest free address unless it asks for one.
+
+    `MissingError` for an unknown network or subnet, `InUseError` for an id, a MAC address or an IP address that is
+    taken and for a subnet without free addresses, `InvalidError` for an address that the subnet does not hand out.
+    """
+    known = fetch(view, (key for _, port in ports for key in _keys_read(port)))
+    for placed in ports:
+        _check(placed, known)
+    allocated = _allocate(view, ports, known)
+    created = [
+        msgspec.structs.replace(port, ip_address=format_address(allocated[port.id]))
+        if port.id in allocated
+        else port
+        for _, port in ports
+    ]
+    writes: dict[str, Any] = {}
+    for port in created:
+        writes.update(_written(port))
+    return Outcome(writes, answer=created)
+
+
+def _keys_read(port: LogicalPort) -> Iterator[str]:
+    yield keys.logical_port(port.id)
+    yield keys.logical_network(port.logicalnetwork)
+    yield _mac_claim(port)
+    if port.subnet is not None:
+        yield keys.subnet(port.subnet)
+        if port.ip_address is not None:
+            yield _address_claim(port.subnet, port.ip_address)
+
+
+def _mac_claim(port: LogicalPort) -> str:
+    return keys.member(keys.macs_of(port.logicalnetwork), port.mac_address)
+
+
+def _address_claim(subnet: str, address: str) -> str:
+    return keys.member(keys.addresses_of(subnet), address)
+
+
+def _written(port: LogicalPort) -> Iterator[tuple[str, Any]]:
+    """The keys of a port with their values: the object, its summary for the network, and what it claims."""
+    summary = NetworkPort(mac=port.mac_address, ip=port.ip_address, subnet=port.subnet)
+    yield keys.logical_port(port.id), port
+    yield keys.member(keys.ports_of(port.logicalnetwork), port.id), summary
+    yield _mac_claim(port), port.id
+    if port.subnet is not None and port.ip_address is not None:
+        yield _address_claim(port.subnet, port.ip_address), port.id
+
+
+def _check(placed: Placed[LogicalPort], known: Mapping[str, Any]) -> None:
+    port = placed.value
+    network = port.logicalnetwork
+    must_exist(known[keys.logical_network(network)], placed.shown, "logical network", network)
+    must_not_exist(known[keys.logical_port(port.id)], placed.shown, "logical port", port.id)
+    if (owner := known[_mac_claim(port)]) is not None:
+        raise InUseError(
+            f"{placed.place}mac_address is {port.mac_address}, which logical port {owner!r} has"
+            f" in logical network {network!r}"
+        )
+    if port.subnet is not None:
+        subnet = must_exist(known[keys.subnet(port.subnet)], placed.shown, "subnet", port.subnet)
+        _check_subnet(placed, subnet)
+        if port.ip_address is not None:
+            _check_address(placed, port.ip_address, subnet)
+            _check_unclaimed(placed, port.ip_address, subnet, known)
+
+
+def _check_subnet(placed: Placed[LogicalPort], subnet: Subnet) -> None:
+    if subnet.logicalnetwork != placed.value.logicalnetwork:
+        raise InvalidError(
+            f"{placed.place}subnet is {subnet.id!r}, which is a subnet of logical network"
+            f" {subnet.logicalnetwork!r}, not of {placed.value.logicalnetwork!r}"
+        )
+
+
+def _check_address(placed: Placed[LogicalPort], address: str, subnet: Subnet) -> None:
+    """Whether the subnet hands out the address."""
+    text = f"{placed.place}ip_address is {address}"
+    first, last = _allocated(subnet)
+    if not first <= parse_address(address) <= last:
+        raise InvalidError(
+            f"{text}, but must be from {subnet.allocated_start} to {subnet.allocated_end} in subnet {subnet.id!r}"
+        )
+    if address == subnet.gateway:
+        raise InvalidError(f"{text}, which is the gateway of subnet {subnet.id!r}")
+    if address == subnet.dhcp_server:
+        raise InvalidError(f"{text}, which is the DHCP server of subnet {subnet.id!r}")
+
+
+def _check_unclaimed(
+    placed: Placed[LogicalPort], address: str, subnet: Subnet, known: Mapping[str, Any]
+) -> None:
+    owner = known[_address_claim(subnet.id, address)]
+    if owner is not None:
+        raise InUseError(
+            f"{placed.place}ip_address is {address}, which {owner!r} has in subnet {subnet.id!r}"
+        )
+
+
+def _allocated(subnet: Subnet) -> tuple[int, int]:
+    return parse_address(subnet.allocated_start), parse_address(subnet.allocated_end)
+
+
+def _allocate(
+    view: ChangeView, ports: Sequence[Placed[LogicalPort]], known: Mapping[str, Any]
+) -> dict[str, int]:
+    """Port id -> address, for the ports that are in a subnet and ask for no address."""
+    waiting: defaultdict[str, list[Placed[LogicalPort]]] = defaultdict(list)
+    reserved: defaultdict[str, set[int]] = defaultdict(set)
+    for placed in ports:
+        port = placed.value
+        if port.subnet is not None and port.ip_address is None:
+            waiting[port.subnet].append(placed)
+        elif port.subnet is not None and port.ip_address is not None:
+            reserved[port.subnet].add(parse_address(port.ip_address))
+    picks = together(
+        *(
+            partial(_pick, view, known[keys.subnet(subnet)], placed, reserved[subnet])
+            for subnet, placed in waiting.items()
+        )
+    )
+    return {port: address for picked in picks for port, address in picked.items()}
+
+
+def _pick(
+    view: ChangeView, subnet: Subnet, waiting: Sequence[Placed[LogicalPort]], reserved: set[int]
+) -> dict[str, int]:
+    """A free address of the subnet for each port. Two rounds of reads, and one more if the free ones were not."""
+    own = {parse_address(address) for address in (subnet.gateway, subnet.dhcp_server) if address is not None}
+    offered = view.free(keys.addresses_of(subnet.id), *_allocated(subnet), address_name)
+    candidates = (address for address in offered if address not in reserved and address not in own)
+    chosen: list[int] = []
+    while len(chosen) < len(waiting):
+        addresses = list(islice(candidates, len(waiting) - len(chosen)))
+        if not addresses:
+            raise InUseError(
+                f"{waiting[len(chosen)].shown}no address is free in subnet {subnet.id!r}"
+                f" ({subnet.allocated_start} to {subnet.allocated_end})"
+            )
+        owners = view.many([_address_claim(subnet.id, format_address(address)) for address in addresses])
+        chosen += [address for address, owner in zip(addresses, owners, strict=True) if owner is None]
+    return {placed.value.id: address for placed, address in zip(waiting, chosen, strict=True)}
+
+
+def address_name(address: int) -> str:
+    """The name of an address in the directory of those that are taken."""
+    return keys.escape(format_address(address))
+
+
+def delete_logical_ports(view: View, ids: Sequence[Placed[str]]) -> Outcome:
+    """Delete all of them or none, and free their addresses. `MissingError` for an id that does not exist."""
+    known = fetch(view, (keys.logical_port(each) for _, each in ids))
+    writes: dict[str, Any] = {}
+    for placed in ids:
+        port = must_exist(known[keys.logical_port(placed.value)], placed.shown, "logical port", placed.value)
+        writes.update((key, None) for key, _ in _written(port))
+    return Outcome(writes)

@@ -1,0 +1,110 @@
+"""Creating and deleting subnets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vlcp.derive.view import View
+from vlcp.model import keys
+from vlcp.model.addresses import parse_prefix
+from vlcp.model.changes.outcome import (
+    Outcome,
+    fetch,
+    fetch_with_members,
+    must_be_unused,
+    must_exist,
+    must_not_exist,
+)
+from vlcp.model.errors import InUseError, InvalidError
+from vlcp.model.objects import Listed, Subnet
+from vlcp.model.params import Placed
+
+
+def create_subnets(view: View, subnets: Sequence[Placed[Subnet]]) -> Outcome:
+    """Create all of them or none.
+
+    `MissingError` for an unknown logical network, `InUseError` for an id that is taken or a prefix that overlaps that
+    of another subnet of the network, `InvalidError` if two of the request overlap.
+    """
+    known, members = fetch_with_members(
+        view,
+        (key for _, subnet in subnets for key in _keys_read(subnet)),
+        (keys.subnets_of(subnet.logicalnetwork) for _, subnet in subnets),
+    )
+    for placed in subnets:
+        _check(placed, known)
+    present = fetch(view, (keys.subnet(each) for ids in members.values() for each in ids))
+    _check_overlaps(subnets, (subnet for subnet in present.values() if subnet is not None))
+    writes: dict[str, Any] = {}
+    for _, subnet in subnets:
+        writes[keys.subnet(subnet.id)] = subnet
+        writes[keys.member(keys.subnets_of(subnet.logicalnetwork), subnet.id)] = Listed()
+        writes[keys.address_plan(subnet.logicalnetwork)] = subnet.id
+    return Outcome(writes, answer=[subnet for _, subnet in subnets])
+
+
+def _keys_read(subnet: Subnet) -> tuple[str, ...]:
+    """The address plan is read because it is written: so the subnets that are listed are all there are."""
+    network = subnet.logicalnetwork
+    return keys.logical_network(network), keys.subnet(subnet.id), keys.address_plan(network)
+
+
+def _check(placed: Placed[Subnet], known: Mapping[str, Any]) -> None:
+    subnet = placed.value
+    network = subnet.logicalnetwork
+    must_exist(known[keys.logical_network(network)], placed.shown, "logical network", network)
+    must_not_exist(known[keys.subnet(subnet.id)], placed.shown, "subnet", subnet.id)
+
+
+class _Range(NamedTuple):
+    """The addresses of a subnet; `placed` is None for one that is already there."""
+
+    first: int
+    last: int
+    subnet: Subnet
+    placed: Placed[Subnet] | None = None
+
+
+def _range(subnet: Subnet, placed: Placed[Subnet] | None = None) -> _Range:
+    prefix = parse_prefix(subnet.cidr)
+    return _Range(prefix.network, prefix.last, subnet, placed)
+
+
+def _check_overlaps(new: Sequence[Placed[Subnet]], present: Iterable[Subnet]) -> None:
+    networks: defaultdict[str, list[_Range]] = defaultdict(list)
+    for each in [*map(_range, present), *(_range(placed.value, placed) for placed in new)]:
+        networks[each.subnet.logicalnetwork].append(each)
+    for ranges in networks.values():
+        ranges.sort(key=lambda each: each.first)
+        widest = ranges[0]
+        for each in ranges[1:]:
+            if each.first <= widest.last:
+                _refuse_overlap(widest, each)
+            widest = max(widest, each, key=lambda either: either.last)
+
+
+def _refuse_overlap(one: _Range, other: _Range) -> None:
+    mine, theirs = (one, other) if one.placed is not None else (other, one)
+    if mine.placed is None:
+        return
+    text = f"{mine.placed.place}cidr is {mine.subnet.cidr}, which overlaps {theirs.subnet.cidr}"
+    if theirs.placed is not None:
+        raise InvalidError(f"{text}, that of {theirs.placed.place}cidr")
+    network = mine.subnet.logicalnetwork
+    raise InUseError(f"{text} of subnet {theirs.subnet.id!r} in logical network {network!r}")
+
+
+def delete_subnets(view: View, ids: Sequence[Placed[str]]) -> Outcome:
+    """Delete all of them or none. `MissingError`, or `InUseError` while one has addresses that are taken."""
+    directories = [keys.addresses_of(each) for _, each in ids]
+    known, members = fetch_with_members(view, (keys.subnet(each) for _, each in ids), directories)
+    writes: dict[str, Any] = {}
+    for placed, directory in zip(ids, directories, strict=True):
+        key = keys.subnet(placed.value)
+        subnet: Subnet = must_exist(known[key], placed.shown, "subnet", placed.value)
+        must_be_unused(members[directory], placed.shown, f"subnet {subnet.id!r}", "the address")
+        writes[key] = None
+        writes[keys.member(keys.subnets_of(subnet.logicalnetwork), subnet.id)] = None
+    return Outcome(writes, frozenset(directories))

@@ -1,0 +1,81 @@
+"""What list calls find: pure functions of a view, whose outcome writes nothing.
+
+Without a filter by id or network they go down from the directory of physical networks, one round of reads a level,
+however many objects a level has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from vlcp.derive.view import View
+from vlcp.model import keys
+from vlcp.model.answers import attribute, flat
+from vlcp.model.changes.outcome import ChangeView, Outcome, members_of
+from vlcp.model.objects import Stored
+from vlcp.model.params import Query
+
+
+def list_physical_networks(view: ChangeView, query: Query) -> Outcome:
+    """The physical networks that match, sorted by id."""
+    return _found(view, query, keys.physical_network, "", _physical_networks)
+
+
+def list_logical_networks(view: ChangeView, query: Query) -> Outcome:
+    """The logical networks that match; `query.parent` is a physical network."""
+
+    def below(view: View) -> list[str]:
+        physical = _physical_networks(view) if query.parent is None else [query.parent]
+        return members_of(view, map(keys.logical_networks_of, physical))
+
+    return _found(view, query, keys.logical_network, "physicalnetwork", below)
+
+
+def list_subnets(view: ChangeView, query: Query) -> Outcome:
+    """The subnets that match; `query.parent` is a logical network."""
+    return _found(
+        view, query, keys.subnet, "logicalnetwork", lambda view: _below(view, query, keys.subnets_of)
+    )
+
+
+def list_logical_ports(view: ChangeView, query: Query) -> Outcome:
+    """The logical ports that match; `query.parent` is a logical network."""
+    return _found(
+        view, query, keys.logical_port, "logicalnetwork", lambda view: _below(view, query, keys.ports_of)
+    )
+
+
+def _physical_networks(view: View) -> list[str]:
+    return members_of(view, [keys.PHYSICAL_NETWORKS])
+
+
+def _below(view: View, query: Query, directory: Callable[[str], str]) -> list[str]:
+    """The ids of subnets or ports: of one logical network, or of all."""
+    if query.parent is not None:
+        return members_of(view, [directory(query.parent)])
+    networks = members_of(view, map(keys.logical_networks_of, _physical_networks(view)))
+    return members_of(view, map(directory, networks))
+
+
+def _found(
+    view: ChangeView,
+    query: Query,
+    key_of: Callable[[str], str],
+    parent: str,
+    every: Callable[[View], Iterable[str]],
+) -> Outcome:
+    """The objects that match; `every` lists the ids to look at when the query names none."""
+    found = [query.id] if query.id is not None else sorted(every(view))
+    stored_keys = [key_of(each) for each in found]
+    wanted = query.filters if query.parent is None else {**query.filters, parent: query.parent}
+    answer = [
+        flat(stored, view.version(key))
+        for key, stored in zip(stored_keys, view.many(stored_keys), strict=True)
+        if stored is not None and _matches(stored, wanted.items())
+    ]
+    return Outcome(answer=answer)
+
+
+def _matches(stored: Stored, wanted: Iterable[tuple[str, Any]]) -> bool:
+    return all(attribute(stored, name) == value for name, value in wanted)
