@@ -1,0 +1,122 @@
+"""All keys of a store in memory, by key and by directory. A change costs what it touches, whatever the size."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from vlcp.store.contract import Entry, Preconditions, Snapshot, TooLargeError
+
+COMMIT_LIMIT = 64 << 20
+"""The largest commit that the local stores take: bytes of keys and values together."""
+
+
+def directory_of(key: str) -> str | None:
+    """The directory that a key is a member of: everything up to and including its last `/`; None for a key outside."""
+    end = key.rfind("/") + 1
+    return key[:end] if end else None
+
+
+def check_writes(writes: Mapping[str, bytes | None]) -> None:
+    """Refuse what no store can hold. `ValueError` names the key; `TooLargeError` names the limit."""
+    size = 0
+    for key, value in writes.items():
+        size += len(check_key(key)) + len(value or b"")
+    if size > COMMIT_LIMIT:
+        raise TooLargeError(f"the commit has {size} bytes of keys and values; the limit is {COMMIT_LIMIT}")
+
+
+def check_key(key: str) -> bytes:
+    """The key in UTF-8; `ValueError` if it is empty, ends in `/` (a directory) or is not Unicode text."""
+    if not key or key.endswith("/"):
+        raise ValueError(f"{key!r} is not a key: a key is not empty and does not end in '/'")
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{key!r} is not a key: a key is Unicode text without lone surrogates") from None
+
+
+class Table:
+    """Keys with their entries, and directories with their members."""
+
+    def __init__(self, entries: Iterable[tuple[str, Entry]] = ()) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._directories: dict[str, dict[str, Entry]] = {}
+        for key, entry in entries:
+            self._put(key, entry)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def items(self) -> Iterator[tuple[str, Entry]]:
+        """Every key with its entry, in no order."""
+        return iter(self._entries.items())
+
+    def apply(self, writes: Mapping[str, bytes | None], version: str) -> None:
+        """Take over the writes of one commit."""
+        for key, value in writes.items():
+            if value is None:
+                self._remove(key)
+            else:
+                self._put(key, Entry(value, version))
+
+    def snapshot(self, keys: Iterable[str], directories: Iterable[str], now: int, revision: str) -> Snapshot:
+        """The present state of keys and directories; listings are sorted by key."""
+        return Snapshot(
+            entries={key: self._entries.get(key) for key in keys},
+            listings={directory: self._listing(directory) for directory in directories},
+            time=now,
+            revision=revision,
+        )
+
+    def failing(self, preconditions: Preconditions) -> tuple[list[str], list[str]]:
+        """The keys and the directories whose precondition does not hold."""
+        keys = [key for key, version in preconditions.versions.items() if self._version(key) != version]
+        return keys, [directory for directory in preconditions.empty if directory in self._directories]
+
+    def _version(self, key: str) -> str | None:
+        entry = self._entries.get(key)
+        return entry.version if entry is not None else None
+
+    def _listing(self, directory: str) -> dict[str, Entry]:
+        members = self._directories.get(directory, {})
+        return {key: members[key] for key in sorted(members)}
+
+    def _put(self, key: str, entry: Entry) -> None:
+        self._entries[key] = entry
+        directory = directory_of(key)
+        if directory is not None:
+            self._directories.setdefault(directory, {})[key] = entry
+
+    def _remove(self, key: str) -> None:
+        directory = directory_of(key)
+        if self._entries.pop(key, None) is None or directory is None:
+            return
+        members = self._directories[directory]
+        del members[key]
+        if not members:
+            del self._directories[directory]
+
+
+class Revisions:
+    """Names for commits that are never given twice, not even by the next process: a number and a random part."""
+
+    def __init__(self) -> None:
+        self._run = secrets.token_hex(4)
+        self._number = 0
+
+    def next(self) -> str:
+        self._number += 1
+        return f"{self._number:x}-{self._run}"
+
+
+class Clock:
+    """The time of a store on this machine: microseconds since 1970, never going back while the process runs."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now(self) -> int:
+        self._last = max(self._last, time.time_ns() // 1000)
+        return self._last
