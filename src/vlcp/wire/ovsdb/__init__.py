@@ -1,0 +1,57 @@
+"""The Open vSwitch Database Management Protocol, RFC 7047 and ovsdb-server(7), as values: no input or output."""
+
+from vlcp.wire.ovsdb.operation import (
+    Operation,
+    OvsdbError,
+    abort,
+    assert_,
+    by_uuid,
+    comment,
+    commit,
+    delete,
+    insert,
+    mutate,
+    results,
+    select,
+    update,
+    wait,
+)
+from vlcp.wire.ovsdb.replica import Replica, Row, RowChange
+from vlcp.wire.ovsdb.schema import (
+    Column,
+    NamedUuid,
+    Schema,
+    TableSchema,
+    Uuid,
+    Value,
+    encode_row,
+    encode_value,
+)
+
+__all__ = [
+    "Column",
+    "NamedUuid",
+    "Operation",
+    "OvsdbError",
+    "Replica",
+    "Row",
+    "RowChange",
+    "Schema",
+    "TableSchema",
+    "Uuid",
+    "Value",
+    "abort",
+    "assert_",
+    "by_uuid",
+    "comment",
+    "commit",
+    "delete",
+    "encode_row",
+    "encode_value",
+    "insert",
+    "mutate",
+    "results",
+    "select",
+    "update",
+    "wait",
+]
