@@ -3,9 +3,9 @@
 What is guaranteed for a change that `Transactor.run` answered:
 
 - Every key that it read still had the version that it saw when the commit happened: the commit is serialisable.
-- `members()`: every listed member was still there, unchanged; a directory that was empty still was. A member that joined
-  a directory which already had others may have been missed. Where that matters, read the member's own key, or demand
-  the directory to be empty (`Outcome.empty`).
+- `members()`: every listed member was still there, unchanged; a directory that was empty still was. A member that
+  joined a directory which already had others may have been missed. Where that matters, read the member's own key, or
+  demand the directory to be empty (`Outcome.empty`).
 - An error that the change raised was true: what it had read was checked in the same way before the error was believed.
 """
 
@@ -15,8 +15,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vlcp.derive.view import PendingError
 from vlcp.store.contract import (
@@ -25,15 +25,23 @@ from vlcp.store.contract import (
     Conflict,
     Entry,
     Preconditions,
-    Snapshot,
     StoreError,
     StoreUnavailableError,
 )
-from vlcp.store.free import Candidates, FreeSets
-from vlcp.store.known import Known
+from vlcp.store.free import FreeSets
 from vlcp.store.mirror import Mirror
-from vlcp.store.table import directory_of
 from vlcp.store.turns import Turn, Turns
+from vlcp.store.view import TransactionView
+
+__all__ = [
+    "ChangeOutcome",
+    "NotEmptyError",
+    "Outcome",
+    "Result",
+    "TransactionTimeoutError",
+    "TransactionView",
+    "Transactor",
+]
 
 P = TypeVar("P")
 
@@ -60,6 +68,19 @@ class NotEmptyError(StoreError):
         self.directory = directory
 
 
+class ChangeOutcome(Protocol):
+    """What a change returns; `Outcome` is one, and a layer that may not import this one has its own."""
+
+    @property
+    def writes(self) -> Mapping[str, Any | None]: ...
+
+    @property
+    def empty(self) -> frozenset[str]: ...
+
+    @property
+    def answer(self) -> Any: ...
+
+
 class Outcome(NamedTuple):
     """What a change wants.
 
@@ -80,165 +101,13 @@ class Result(NamedTuple):
     time: int
 
 
-class TransactionView:
-    """What a change sees: a `derive.view.View` over the mirror and the store. What was read once stays as it was read."""
-
-    def __init__(self, mirror: Mirror, free_sets: FreeSets, now: Callable[[], int]) -> None:
-        self._mirror = mirror
-        self._free_sets = free_sets
-        self._now = now
-        self._known: dict[str, Known] = {}
-        self._listings: dict[str, tuple[str, ...]] = {}
-        self._candidates: dict[tuple[str, int, int], Candidates] = {}
-        self._distrusted: set[str] = set()
-        self._conflicts = 0
-        self.begin()
-
-    def get(self, key: Hashable) -> Any:
-        """The value of a key; None when there is none."""
-        return self._require(str(key)).get(str(key))
-
-    def version(self, key: str) -> str | None:
-        """The version of a key; None when it does not exist."""
-        return self._require(key).version
-
-    def many(self, keys: Iterable[Hashable]) -> list[Any]:
-        """The values of keys, in their order; all that are unread are asked for at once."""
-        names = [str(key) for key in keys]
-        found = [self._find(name) for name in names]
-        if any(known is None for known in found):
-            raise PendingError(
-                f"{sum(known is None for known in found)} of {len(found)} keys are not read yet"
-            )
-        return [known.get(name) for name, known in zip(names, found, strict=True) if known is not None]
-
-    def members(self, directory: Hashable) -> Sequence[str]:
-        """The names in a directory, sorted. For sets that stay small: every member becomes a precondition."""
-        directory = str(directory)
-        if directory not in self._listings and not self._list_from_mirror(directory):
-            self.wanted_directories.add(directory)
-            raise PendingError(f"{directory} is not read yet")
-        self._used_directories.add(directory)
-        return self._listings[directory]
-
-    def call(self, function: Callable[..., Any], *arguments: Hashable) -> Any:
-        """The value of `function(view, *arguments)`, remembered during one attempt."""
-        call = (function, *arguments)
-        if call not in self._calls:
-            self._calls[call] = function(self, *arguments)
-        return self._calls[call]
-
-    def free(self, directory: str, first: int, last: int, name: Callable[[int], str]) -> Iterator[int]:
-        """Numbers that seem free: whose member `name(number)` is not in the directory. Lowest first, each once an attempt.
-
-        A candidate is only a proposal: read its key, and take it if that does not exist.
-        """
-        place = (directory, first, last)
-        if place not in self._iterators:
-            if place not in self._candidates:
-                numbers = self._free_sets.get(directory, first, last, name)
-                if numbers is None:
-                    self.wanted_free.add(directory)
-                    raise PendingError(f"the free numbers of {directory} are not read yet")
-                self._candidates[place] = Candidates(numbers)
-            self._iterators[place] = self._candidates[place].attempt(self._now(), self._conflicts)
-        return self._iterators[place]
-
-    # What the transactor does with it.
-
-    def begin(self) -> None:
-        """A new attempt: nothing is used yet; what is known stays."""
-        self._used: set[str] = set()
-        self._used_directories: set[str] = set()
-        self._calls: dict[tuple[Any, ...], Any] = {}
-        self._iterators: dict[tuple[str, int, int], Iterator[int]] = {}
-        self.wanted_keys: set[str] = set()
-        self.wanted_directories: set[str] = set()
-        self.wanted_free: set[str] = set()
-
-    @property
-    def wants(self) -> bool:
-        """Whether something was asked for in this attempt that is not read yet."""
-        return bool(self.wanted_keys or self.wanted_directories or self.wanted_free)
-
-    def preconditions(self, empty: frozenset[str] = frozenset()) -> Preconditions:
-        """What was used in this attempt must still be so."""
-        used = set(self._used)
-        for directory in self._used_directories:
-            used.update(directory + name for name in self._listings[directory])
-        unlisted = {directory for directory in self._used_directories if not self._listings[directory]}
-        return Preconditions({key: self._known[key].version for key in used}, empty | unlisted)
-
-    def occupied(self, empty: Iterable[str]) -> str | None:
-        """A directory that is known to have members although it must be empty; it counts as used then."""
-        directory = next((directory for directory in empty if self._listings.get(directory)), None)
-        if directory is not None:
-            self._used_directories.add(directory)
-        return directory
-
-    def learn(self, snapshot: Snapshot) -> None:
-        """Take over what was read."""
-        for directory, listing in snapshot.listings.items():
-            self._listings[directory] = tuple(sorted(key[len(directory) :] for key in listing))
-            self.learn_entries(listing)
-        self.learn_entries(snapshot.entries)
-
-    def learn_entries(self, entries: Mapping[str, Entry | None]) -> None:
-        for key, entry in entries.items():
-            known = self._known.get(key)
-            if known is None or entry is None or known.version != entry.version:
-                self._known[key] = self._mirror.decoded(key, entry)
-
-    def conflict(self, fresh: Snapshot) -> None:
-        """Replace what was stale. Listings with a stale member are read again, past the mirror."""
-        self._conflicts += 1
-        for key in fresh.entries:
-            directory = directory_of(key)
-            if directory is not None and self._listings.pop(directory, None) is not None:
-                self._distrusted.add(directory)
-        self.learn(fresh)
-
-    def close(self, written: Iterable[str] = ()) -> None:
-        """The end: give back the candidates that were not taken."""
-        keys = set(written)
-        for (directory, _, _), candidates in self._candidates.items():
-            names = {key[len(directory) :] for key in keys if key.startswith(directory)}
-            candidates.free.give_back(candidates.offered, names, self._now())
-
-    def _require(self, key: str) -> Known:
-        known = self._find(key)
-        if known is None:
-            raise PendingError(f"{key} is not read yet")
-        return known
-
-    def _find(self, key: str) -> Known | None:
-        known = self._known.get(key) or self._mirror.known(key)
-        if known is None:
-            self.wanted_keys.add(key)
-            return None
-        self._known[key] = known
-        self._used.add(key)
-        return known
-
-    def _list_from_mirror(self, directory: str) -> bool:
-        listing = None if directory in self._distrusted else self._mirror.listing(directory)
-        if listing is None:
-            return False
-        self._known.update(listing)
-        self._listings[directory] = tuple(sorted(key[len(directory) :] for key in listing))
-        return True
+Change = Callable[[TransactionView, P], ChangeOutcome]
 
 
 class _Transaction(Generic[P]):
     """A change on its way."""
 
-    def __init__(
-        self,
-        change: Callable[[TransactionView, P], Outcome],
-        params: P,
-        view: TransactionView,
-        timeout: float,
-    ) -> None:
+    def __init__(self, change: Change[P], params: P, view: TransactionView, timeout: float) -> None:
         self.change = change
         self.params = params
         self.view = view
@@ -249,7 +118,7 @@ class _Transaction(Generic[P]):
         self.turn: Turn | None = None
         self.written: dict[str, Entry | None] = {}
 
-    def attempt(self) -> Outcome:
+    def attempt(self) -> ChangeOutcome:
         self.view.begin()
         return self.change(self.view, self.params)
 
@@ -264,7 +133,7 @@ class _Transaction(Generic[P]):
 
 
 class Transactor:
-    """Runs changes against a backend. `encode(key, object)` gives the stored bytes; what it raises goes to the caller."""
+    """Runs changes against a backend. What `encode(key, object)` raises goes to the caller."""
 
     def __init__(self, backend: Backend, mirror: Mirror, encode: Callable[[str, Any], bytes]) -> None:
         self._backend = backend
@@ -278,9 +147,7 @@ class Transactor:
             0,
         )
 
-    async def run(
-        self, change: Callable[[TransactionView, P], Outcome], params: P, *, timeout: float = 60.0
-    ) -> Result:
+    async def run(self, change: Change[P], params: P, *, timeout: float = 60.0) -> Result:  # noqa: ASYNC109
         """Run a pure change until it is committed or raises. It may be called any number of times.
 
         `timeout` is in seconds; then `TransactionTimeoutError`. `StoreUnavailableError`: the store is away; if a commit
@@ -328,7 +195,7 @@ class Transactor:
             if committed is not None:
                 return Result(outcome.answer, committed.version, committed.time)
 
-    async def _evaluate(self, transaction: _Transaction[P]) -> Outcome:
+    async def _evaluate(self, transaction: _Transaction[P]) -> ChangeOutcome:
         """Run the change until it has read everything that it asks for."""
         view = transaction.view
         while True:
