@@ -9,22 +9,26 @@ import sys
 import types
 
 from vlcp.server.config import nearest
-from vlcp.server.module import Module, ModuleError, Proxy, module_name
+from vlcp.server.module import Module, ModuleError, NoSuchModuleError, Proxy, module_name
 
 
 def find(path: str) -> type[Module]:
-    """Import a module class by its loading path. Raises `ModuleError` that says why not and names similar ones."""
+    """Import a module class by its loading path. Raises `NoSuchModuleError` that names similar ones."""
     package, dot, name = path.rpartition(".")
     if not dot:
-        raise ModuleError(f"cannot load {path!r}: give the full loading path, such as 'package.file.{path}'")
+        raise NoSuchModuleError(
+            f"cannot load {path!r}: give the full loading path, such as 'package.file.{path}'"
+        )
     holder = _import(package, path)
     cls = getattr(holder, name, None)
     if cls is None:
         known = {member.__name__ for member in classes(holder)}
         hint = nearest(name, known, f"{package}.") or f"; it has {', '.join(sorted(known)) or 'no modules'}"
-        raise ModuleError(f"cannot load {path!r}: there is no {name!r} in {package}{hint}")
+        raise NoSuchModuleError(f"cannot load {path!r}: there is no {name!r} in {package}{hint}")
     if not inspect.isclass(cls) or not issubclass(cls, Module) or cls in (Module, Proxy):
-        raise ModuleError(f"cannot load {path!r}: it is not a class derived from vlcp.server.module.Module")
+        raise NoSuchModuleError(
+            f"cannot load {path!r}: it is not a class derived from vlcp.server.module.Module"
+        )
     return cls
 
 
@@ -61,7 +65,9 @@ def _import(package: str, path: str) -> types.ModuleType:
                 f"cannot load {path!r}: {package} needs {error.name!r}, which is missing"
             ) from error
         hint = _similar(path, error.name)
-        raise ModuleError(f"cannot load {path!r}: there is no Python module {error.name!r}{hint}") from None
+        raise NoSuchModuleError(
+            f"cannot load {path!r}: there is no Python module {error.name!r}{hint}"
+        ) from None
     except Exception as error:
         raise ModuleError(f"cannot load {path!r}: importing {package} fails: {error!r}") from error
 

@@ -140,10 +140,9 @@ class Loader:
 
     def _failure(self, record: Record) -> Exception:
         if record.instance is not None:
-            return ModuleError(f"cannot load {record.path!r} before unloading the failed instance")
-        if isinstance(record.error, Exception) and status_of(record.error):
-            return record.error
-        return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}")
+            return ModuleError(f"cannot load {record.path!r} before unloading the failed instance", 409)
+        status = status_of(record.error) if record.error else None
+        return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}", status or 500)
 
     async def _load(self, record: Record) -> None:
         try:

@@ -17,13 +17,37 @@ from vlcp.server.api import MethodTarget, Target, api
 if TYPE_CHECKING:
     from vlcp.server.server import Server
 
-__all__ = ["M", "Module", "ModuleError", "Proxy", "api", "depend", "module_name", "module_path"]
+__all__ = [
+    "M",
+    "Module",
+    "ModuleError",
+    "NoSuchModuleError",
+    "Proxy",
+    "api",
+    "depend",
+    "module_name",
+    "module_path",
+]
 
 M = TypeVar("M", bound="Module")
 
 
 class ModuleError(Exception):
-    """A module cannot be found, loaded or unloaded. The text says which and why."""
+    """A module cannot be found, loaded or unloaded. The text says which and why.
+
+    `status` is what a caller of `manager/loadmodule` is answered with.
+    """
+
+    def __init__(self, text: str, status: int = 500) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class NoSuchModuleError(ModuleError):
+    """There is no module class at a loading path."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, 404)
 
 
 class Module:

@@ -11,8 +11,8 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -87,14 +87,14 @@ class VirtualHost:
 
     def _manager(self) -> web.Server:
         if self._server is None:
-            self._server = web.Server(self.answer, request_factory=self._request)
+            request = partial(
+                web.BaseRequest,
+                loop=asyncio.get_running_loop(),
+                client_max_size=self._bodylimit,
+                client_max_fields=parameters.MOST_FIELDS,
+            )
+            self._server = web.Server(self.answer, request_factory=request)
         return self._server
-
-    def _request(self, *parsed: Any) -> web.BaseRequest:
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(
-            *parsed, loop, client_max_size=self._bodylimit, client_max_fields=parameters.MOST_FIELDS
-        )
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Find the handler and call it; its errors become answers."""
@@ -190,4 +190,5 @@ def error_response(status: int, text: str, trace: str | None = None) -> web.Resp
 
 def json_response(body: bytes, status: int = 200) -> web.Response:
     """An answer that is JSON text already."""
-    return web.Response(body=body, status=status, content_type="application/json")
+    headers = {"Server": "VLCP"}
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")

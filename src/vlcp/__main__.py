@@ -1,0 +1,5 @@
+"""`python -m vlcp` is the command `vlcp`."""
+
+from vlcp.cli.main import main
+
+main()

@@ -1,0 +1,152 @@
+"""The configuration file's grammar, and what is told about mistakes."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlcp.server.config import ConfigError, load, parse
+
+
+def test_values_comments_and_continuations() -> None:
+    config = parse(
+        "# first\n"
+        "a.b = 1   # after the value\n"
+        "\n"
+        "a.text='x' \"y\"\n"
+        "a.list = [1,\n"
+        "   # inside\n"
+        "\n"
+        "# at the margin\n"
+        "\t2, {'k': (None, True)},\n"
+        "  ]\n"
+        "a.minus=-1.5\n"
+        "a.bytes = b'x'\n"
+        "a.slash = 1, \\\n"
+        "   2\n"
+    )
+    assert config.subtree("a") == {
+        "b": 1,
+        "text": "xy",
+        "list": [1, 2, {"k": (None, True)}],
+        "minus": -1.5,
+        "bytes": b"x",
+        "slash": (1, 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "what"),
+    [
+        (" a = 1", 1, "begins with a blank"),
+        ("a = 1\nb\n", 2, "expected `key = value`"),
+        ("# c\n1a = 1", 2, "'1a' is not a key"),
+        ("a-b = 1", 1, "'a-b' is not a key"),
+        ("a..b = 1", 1, "'a..b' is not a key"),
+        ("a =", 1, "no value"),
+        ("a = [1,\n  2\nb = 1", 1, "never closed"),
+        ("a = x", 1, "not a Python literal"),
+        ("a = len('x')", 1, "not a Python literal"),
+        ("a = 1 + 1", 1, "not a Python literal"),
+        ("a = 1\n  2", 1, "not a Python literal"),
+        ("a = " + "[" * 3000, 1, "not a Python literal"),
+    ],
+)
+def test_mistakes_are_told_with_line_and_text(text: str, place: int, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "x.conf")
+    assert str(caught.value).startswith(f"x.conf:{place}: ")
+    assert what in str(caught.value)
+
+
+def test_a_key_is_a_value_or_a_subtree_whichever_came_last() -> None:
+    assert parse("a.b = 1\na.b.c = 2").subtree("a") == {"b": {"c": 2}}
+    assert parse("a.b.c = 2\na.b = 1").subtree("a") == {"b": 1}
+    assert parse("a = 1\na = 2").get("a") == 2
+    assert parse("A = 1").get("a", "none") == "none"
+
+
+def test_a_dictionary_and_a_subtree_read_the_same() -> None:
+    assert parse("s.log = {'x': {'y': 1}}").get("s.log") == parse("s.log.x = {'y': 1}").get("s.log")
+
+
+LITERALS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.binary()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+KEYS = st.from_regex(r"[a-c][A-Z0-9_]?(\.[a-c][a-z]?){0,2}", fullmatch=True)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.dictionaries(KEYS, LITERALS, max_size=6))
+def test_what_is_dumped_is_read_back(values: dict[str, Any]) -> None:
+    config = parse("")
+    for key, value in values.items():
+        config.set(key, value)
+    again = parse(config.dump())
+    assert list(again.items()) == list(config.items())
+    assert ast.literal_eval(repr(again.subtree("a"))) == config.subtree("a")
+
+
+class Limits(msgspec.Struct):
+    size: int = 1
+    names: tuple[str, ...] = ()
+
+
+def test_settings_prefer_the_key_then_the_fallback_then_the_default() -> None:
+    config = parse("m.d.size = 5\nm.x.names = [b'GET', 'POST']", "x.conf")
+    assert config.settings(Limits, "m.x", "m.d") == Limits(5, ("GET", "POST"))
+    assert config.settings(Limits, "m.y") == Limits()
+
+
+def test_a_wrong_type_names_the_key_and_its_place() -> None:
+    config = parse("# c\nm.x.names = [1]\nm.d.size='a'", "x.conf")
+    with pytest.raises(ConfigError, match=r"^x.conf:2: m.x.names = \[1\]: expected `str`, got `int`"):
+        config.settings(Limits, "m.x")
+    with pytest.raises(ConfigError, match=r"^x.conf:3: m.d.size = 'a'"):
+        config.settings(Limits, "m.z", "m.d")
+
+
+def test_unknown_keys_name_the_nearest() -> None:
+    config = parse("m.siez = 1\nm.other = 2", "x.conf")
+    assert config.unknown("m", ["size", "names"]) == [
+        "x.conf:2: unknown key m.other",
+        "x.conf:1: unknown key m.siez; did you mean m.size?",
+    ]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*nosuch\.conf: No such file"):
+        load(tmp_path / "nosuch.conf")
+    (tmp_path / "latin").write_bytes(b"a = '\xe4'")
+    with pytest.raises(ConfigError, match="not UTF-8 text at byte 5"):
+        load(tmp_path / "latin")
+    (tmp_path / "bom").write_bytes(b"\xef\xbb\xbfa = '\xc3\xa4'")
+    assert load(tmp_path / "bom").get("a") == "ä"
+
+
+def test_the_style_of_existing_files_parses() -> None:
+    text = (
+        "module.httpserver.url=None\n"
+        "module.httpserver.vhost.api.url='tcp://localhost:8081'\n"
+        "server.logging.handlers={'fileHandler':{'class':'logging.handlers.TimedRotatingFileHandler',\n"
+        "                                        'filename':'/var/log/vlcp.log'}}\n"
+        "server.startup = ('vlcp.service.sdn.viperflow.ViperFlow',\n"
+        "                  'vlcp.service.utils.autoload.AutoLoad')\n"
+    )
+    config = parse(text)
+    assert config.subtree("module.httpserver") == {
+        "url": None,
+        "vhost": {"api": {"url": "tcp://localhost:8081"}},
+    }
+    assert config.get("server.startup")[1] == "vlcp.service.utils.autoload.AutoLoad"

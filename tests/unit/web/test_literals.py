@@ -1,0 +1,44 @@
+"""Back-quoted literals."""
+
+from typing import Any
+
+import pytest
+
+from vlcp.web.literals import is_quoted, unquote
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("`1`", 1),
+        ("` -1.5 `", -1.5),
+        ("`None`", None),
+        ("`'a`b'`", "a`b"),
+        ('`[1,2,{"name":("value",set(1,2,3))}]`', [1, 2, {"name": ("value", {1, 2, 3})}]),
+        ("`set()`", set()),
+        ("`set([])`", set()),
+        ("`set([1, 2])`", {1, 2}),
+        ("`set(set(1), )`", {1}),
+        ("`{1, 2}`", {1, 2}),
+        ("`b'x'`", b"x"),
+        ("`[['10.0.0.0/8', '10.0.1.1']]`", [["10.0.0.0/8", "10.0.1.1"]]),
+    ],
+)
+def test_literals(text: str, value: Any) -> None:
+    assert is_quoted(text)
+    assert unquote(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["``", "`x`", "`1 +`", "`len([])`", "`set(a=1)`", "`set(*[1])`", "`set([[1]])`", "`__import__('os')`", "`9**9`",
+     "`" + "[" * 5000 + "`", "`x\0`"],
+)  # fmt: skip
+def test_what_is_not_a_literal(text: str) -> None:
+    with pytest.raises(ValueError, match="not a Python literal between back-quotes"):
+        unquote(text)
+
+
+def test_one_quote_is_no_pair() -> None:
+    assert not is_quoted("`")
+    assert not is_quoted("a`")
