@@ -30,18 +30,22 @@ def unescape(text: str) -> str:
 
 
 def physical_network(network: str) -> str:
+    """A `PhysicalNetwork`."""
     return f"viperflow.physicalnetwork.{escape(network)}"
 
 
 def logical_network(network: str) -> str:
+    """A `LogicalNetwork`. The prefix is historic: `logicnetwork`."""
     return f"viperflow.logicnetwork.{escape(network)}"
 
 
 def subnet(subnet_id: str) -> str:
+    """A `Subnet`."""
     return f"viperflow.subnet.{escape(subnet_id)}"
 
 
 def logical_port(port: str) -> str:
+    """A `LogicalPort`."""
     return f"viperflow.logicalport.{escape(port)}"
 
 
@@ -63,14 +67,6 @@ def ports_of(logical_network_id: str) -> str:
 def subnets_of(logical_network_id: str) -> str:
     """Directory of the subnets of a logical network."""
     return f"{logical_network(logical_network_id)}/subnets/"
-
-
-def address_plan(logical_network_id: str) -> str:
-    """Written with every new subnet of a logical network, so that two that overlap cannot be created at once.
-
-    Its value is the id of the newest subnet; it exists until the network is deleted.
-    """
-    return f"{logical_network(logical_network_id)}/addressplan"
 
 
 def macs_of(logical_network_id: str) -> str:

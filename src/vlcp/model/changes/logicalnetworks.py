@@ -12,6 +12,7 @@ from vlcp.derive.view import View
 from vlcp.model import keys
 from vlcp.model.changes.outcome import (
     Outcome,
+    deletion,
     fetch,
     fetch_with_members,
     must_be_unused,
@@ -60,7 +61,11 @@ def _keys_read(networks: Sequence[Placed[LogicalNetwork]]) -> list[str]:
     return [
         key
         for _, network in networks
-        for key in (keys.physical_network(network.physicalnetwork), keys.logical_network(network.id))
+        for key in (
+            keys.physical_network(network.physicalnetwork),
+            keys.logical_network(network.id),
+            keys.member(keys.logical_networks_of(network.physicalnetwork), network.id),
+        )
     ]
 
 
@@ -105,21 +110,18 @@ def _claim_numbers(view: View, wanted: Sequence[int]) -> list[int]:
 
 def delete_logical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     """Delete all of them or none. `MissingError`, or `InUseError` while one has logical ports or subnets."""
-    users = [(keys.ports_of(each), keys.subnets_of(each)) for _, each in ids]
-    known, members = fetch_with_members(
-        view,
-        (keys.logical_network(each) for _, each in ids),
-        (directory for both in users for directory in both),
-    )
-    writes: dict[str, Any] = {}
-    for placed, (ports, subnets) in zip(ids, users, strict=True):
-        key = keys.logical_network(placed.value)
+    objects = [keys.logical_network(each) for _, each in ids]
+    users = [of(each) for _, each in ids for of in (keys.ports_of, keys.subnets_of)]
+    known, members = fetch_with_members(view, objects, users)
+    gone = []
+    for key, placed in zip(objects, ids, strict=True):
         network: LogicalNetwork = must_exist(known[key], placed.shown, "logical network", placed.value)
-        what = f"logical network {placed.value!r}"
-        must_be_unused(members[ports], placed.shown, what, "the logical port")
-        must_be_unused(members[subnets], placed.shown, what, "the subnet")
-        writes[key] = None
-        writes[keys.member(keys.logical_networks_of(network.physicalnetwork), network.id)] = None
-        writes[keys.network_number(network.number)] = None
-        writes[keys.address_plan(network.id)] = None
-    return Outcome(writes, frozenset(directory for both in users for directory in both))
+        what = f"logical network {network.id!r}"
+        must_be_unused(members[keys.ports_of(network.id)], placed.shown, what, "the logical port")
+        must_be_unused(members[keys.subnets_of(network.id)], placed.shown, what, "the subnet")
+        gone += [
+            key,
+            keys.member(keys.logical_networks_of(network.physicalnetwork), network.id),
+            keys.network_number(network.number),
+        ]
+    return deletion(view, gone, users)

@@ -16,6 +16,7 @@ from vlcp.model.addresses import format_address, parse_address
 from vlcp.model.changes.outcome import (
     ChangeView,
     Outcome,
+    deletion,
     fetch,
     must_exist,
     must_not_exist,
@@ -49,13 +50,10 @@ def create_logical_ports(view: ChangeView, ports: Sequence[Placed[LogicalPort]])
 
 
 def _keys_read(port: LogicalPort) -> Iterator[str]:
-    yield keys.logical_port(port.id)
     yield keys.logical_network(port.logicalnetwork)
-    yield _mac_claim(port)
     if port.subnet is not None:
         yield keys.subnet(port.subnet)
-        if port.ip_address is not None:
-            yield _address_claim(port.subnet, port.ip_address)
+    yield from (key for key, _ in _written(port))
 
 
 def _mac_claim(port: LogicalPort) -> str:
@@ -178,9 +176,10 @@ def address_name(address: int) -> str:
 
 def delete_logical_ports(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     """Delete all of them or none, and free their addresses. `MissingError` for an id that does not exist."""
-    known = fetch(view, (keys.logical_port(each) for _, each in ids))
-    writes: dict[str, Any] = {}
-    for placed in ids:
-        port = must_exist(known[keys.logical_port(placed.value)], placed.shown, "logical port", placed.value)
-        writes.update((key, None) for key, _ in _written(port))
-    return Outcome(writes)
+    objects = [keys.logical_port(each) for _, each in ids]
+    known = fetch(view, objects)
+    ports: list[LogicalPort] = [
+        must_exist(known[key], placed.shown, "logical port", placed.value)
+        for key, placed in zip(objects, ids, strict=True)
+    ]
+    return deletion(view, (key for port in ports for key, _ in _written(port)))

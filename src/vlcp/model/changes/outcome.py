@@ -81,6 +81,11 @@ def _ids(view: View, directory: str) -> list[str]:
     return [unescape(name) for name in view.members(directory)]
 
 
+def deletion(view: View, gone: Iterable[str], empty: Iterable[str] = ()) -> Outcome:
+    """The outcome that deletes these keys, if the directories `empty` are. One round of reads."""
+    return Outcome(dict.fromkeys(fetch(view, gone)), frozenset(empty))
+
+
 def must_exist(value: T | None, place: str, what: str, object_id: str) -> T:
     """The value, unless it is missing. `what` is what kind of object it is, in words."""
     if value is None:

@@ -9,6 +9,7 @@ from vlcp.derive.view import View
 from vlcp.model import keys
 from vlcp.model.changes.outcome import (
     Outcome,
+    deletion,
     fetch,
     fetch_with_members,
     must_be_unused,
@@ -21,32 +22,27 @@ from vlcp.model.params import Placed
 
 def create_physical_networks(view: View, networks: Sequence[Placed[PhysicalNetwork]]) -> Outcome:
     """Create all of them or none. `InUseError` for an id that is taken."""
-    known = fetch(view, (keys.physical_network(network.id) for _, network in networks))
     writes: dict[str, Any] = {}
-    for placed in networks:
-        network = placed.value
-        key = keys.physical_network(network.id)
-        must_not_exist(known[key], placed.shown, "physical network", network.id)
-        writes[key] = network
+    for _, network in networks:
+        writes[keys.physical_network(network.id)] = network
         writes[keys.member(keys.PHYSICAL_NETWORKS, network.id)] = Listed()
+    known = fetch(view, writes)
+    for placed in networks:
+        network_id = placed.value.id
+        must_not_exist(known[keys.physical_network(network_id)], placed.shown, "physical network", network_id)
     return Outcome(writes, answer=[network for _, network in networks])
 
 
 def delete_physical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     """Delete all of them or none. `MissingError`, or `InUseError` while one has logical networks or physical ports."""
-    users = [(keys.logical_networks_of(each), keys.physical_ports_of(each)) for _, each in ids]
-    known, members = fetch_with_members(
-        view,
-        (keys.physical_network(each) for _, each in ids),
-        (directory for both in users for directory in both),
-    )
-    writes: dict[str, Any] = {}
-    for placed, (networks, ports) in zip(ids, users, strict=True):
-        key = keys.physical_network(placed.value)
-        must_exist(known[key], placed.shown, "physical network", placed.value)
-        what = f"physical network {placed.value!r}"
-        must_be_unused(members[networks], placed.shown, what, "the logical network")
-        must_be_unused(members[ports], placed.shown, what, "the physical port")
-        writes[key] = None
-        writes[keys.member(keys.PHYSICAL_NETWORKS, placed.value)] = None
-    return Outcome(writes, frozenset(directory for both in users for directory in both))
+    gone = [keys.physical_network(each) for _, each in ids]
+    gone += [keys.member(keys.PHYSICAL_NETWORKS, each) for _, each in ids]
+    users = [of(each) for _, each in ids for of in (keys.logical_networks_of, keys.physical_ports_of)]
+    known, members = fetch_with_members(view, gone, users)
+    for placed in ids:
+        network = placed.value
+        must_exist(known[keys.physical_network(network)], placed.shown, "physical network", network)
+        what = f"physical network {network!r}"
+        must_be_unused(members[keys.logical_networks_of(network)], placed.shown, what, "the logical network")
+        must_be_unused(members[keys.physical_ports_of(network)], placed.shown, what, "the physical port")
+    return deletion(view, gone, users)

@@ -11,6 +11,7 @@ from vlcp.model import keys
 from vlcp.model.addresses import parse_prefix
 from vlcp.model.changes.outcome import (
     Outcome,
+    deletion,
     fetch,
     fetch_with_members,
     must_be_unused,
@@ -30,25 +31,39 @@ def create_subnets(view: View, subnets: Sequence[Placed[Subnet]]) -> Outcome:
     """
     known, members = fetch_with_members(
         view,
-        (key for _, subnet in subnets for key in _keys_read(subnet)),
+        (
+            key
+            for _, subnet in subnets
+            for key in (
+                keys.logical_network(subnet.logicalnetwork),
+                keys.subnet(subnet.id),
+                _membership(subnet),
+            )
+        ),
         (keys.subnets_of(subnet.logicalnetwork) for _, subnet in subnets),
     )
     for placed in subnets:
         _check(placed, known)
     present = fetch(view, (keys.subnet(each) for ids in members.values() for each in ids))
     _check_overlaps(subnets, (subnet for subnet in present.values() if subnet is not None))
-    writes: dict[str, Any] = {}
+    writes: dict[str, Any] = _touched(members)
     for _, subnet in subnets:
         writes[keys.subnet(subnet.id)] = subnet
-        writes[keys.member(keys.subnets_of(subnet.logicalnetwork), subnet.id)] = Listed()
-        writes[keys.address_plan(subnet.logicalnetwork)] = subnet.id
+        writes[_membership(subnet)] = Listed()
     return Outcome(writes, answer=[subnet for _, subnet in subnets])
 
 
-def _keys_read(subnet: Subnet) -> tuple[str, ...]:
-    """The address plan is read because it is written: so the subnets that are listed are all there are."""
-    network = subnet.logicalnetwork
-    return keys.logical_network(network), keys.subnet(subnet.id), keys.address_plan(network)
+def _membership(subnet: Subnet) -> str:
+    return keys.member(keys.subnets_of(subnet.logicalnetwork), subnet.id)
+
+
+def _touched(members: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """One present member of each directory, written again as it is.
+
+    Who lists a directory depends on every member that it saw, but would miss one that joins meanwhile. This write makes
+    two that add subnets to a network at once conflict, so that one of them sees the other's.
+    """
+    return {keys.member(directory, ids[0]): Listed() for directory, ids in members.items() if ids}
 
 
 def _check(placed: Placed[Subnet], known: Mapping[str, Any]) -> None:
@@ -100,11 +115,10 @@ def delete_subnets(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     """Delete all of them or none. `MissingError`, or `InUseError` while one has addresses that are taken."""
     directories = [keys.addresses_of(each) for _, each in ids]
     known, members = fetch_with_members(view, (keys.subnet(each) for _, each in ids), directories)
-    writes: dict[str, Any] = {}
+    gone = []
     for placed, directory in zip(ids, directories, strict=True):
         key = keys.subnet(placed.value)
         subnet: Subnet = must_exist(known[key], placed.shown, "subnet", placed.value)
         must_be_unused(members[directory], placed.shown, f"subnet {subnet.id!r}", "the address")
-        writes[key] = None
-        writes[keys.member(keys.subnets_of(subnet.logicalnetwork), subnet.id)] = None
-    return Outcome(writes, frozenset(directories))
+        gone += [key, _membership(subnet)]
+    return deletion(view, gone, directories)
