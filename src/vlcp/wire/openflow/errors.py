@@ -1,0 +1,74 @@
+"""The names of errors (OpenFlow 1.3.5, section 7.4.4; ONF extension 230 for bundles)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+ONF = 0x4F4E4600
+"""The experimenter id of the Open Networking Foundation."""
+
+
+class ErrorType(IntEnum):
+    """What kind of request was refused (OFPET_*)."""
+
+    HELLO_FAILED = 0
+    BAD_REQUEST = 1
+    BAD_ACTION = 2
+    BAD_INSTRUCTION = 3
+    BAD_MATCH = 4
+    FLOW_MOD_FAILED = 5
+    GROUP_MOD_FAILED = 6
+    PORT_MOD_FAILED = 7
+    TABLE_MOD_FAILED = 8
+    QUEUE_OP_FAILED = 9
+    SWITCH_CONFIG_FAILED = 10
+    ROLE_REQUEST_FAILED = 11
+    METER_MOD_FAILED = 12
+    TABLE_FEATURES_FAILED = 13
+    EXPERIMENTER = 0xFFFF
+
+
+class HelloFailed(IntEnum):
+    """Why two sides cannot talk (OFPHFC_*)."""
+
+    INCOMPATIBLE = 0
+    EPERM = 1
+
+
+_CODES = {
+    ErrorType.HELLO_FAILED: "INCOMPATIBLE EPERM",
+    ErrorType.BAD_REQUEST: "BAD_VERSION BAD_TYPE BAD_MULTIPART BAD_EXPERIMENTER BAD_EXP_TYPE EPERM BAD_LEN"
+    " BUFFER_EMPTY BUFFER_UNKNOWN BAD_TABLE_ID IS_SECONDARY BAD_PORT BAD_PACKET MULTIPART_BUFFER_OVERFLOW",
+    ErrorType.BAD_ACTION: "BAD_TYPE BAD_LEN BAD_EXPERIMENTER BAD_EXP_TYPE BAD_OUT_PORT BAD_ARGUMENT EPERM"
+    " TOO_MANY BAD_QUEUE BAD_OUT_GROUP MATCH_INCONSISTENT UNSUPPORTED_ORDER BAD_TAG BAD_SET_TYPE BAD_SET_LEN"
+    " BAD_SET_ARGUMENT",
+    ErrorType.BAD_INSTRUCTION: "UNKNOWN_INST UNSUP_INST BAD_TABLE_ID UNSUP_METADATA UNSUP_METADATA_MASK"
+    " BAD_EXPERIMENTER BAD_EXP_TYPE BAD_LEN EPERM",
+    ErrorType.BAD_MATCH: "BAD_TYPE BAD_LEN BAD_TAG BAD_DL_ADDR_MASK BAD_NW_ADDR_MASK BAD_WILDCARDS BAD_FIELD"
+    " BAD_VALUE BAD_MASK BAD_PREREQ DUP_FIELD EPERM",
+    ErrorType.FLOW_MOD_FAILED: "UNKNOWN TABLE_FULL BAD_TABLE_ID OVERLAP EPERM BAD_TIMEOUT BAD_COMMAND BAD_FLAGS",
+    ErrorType.GROUP_MOD_FAILED: "GROUP_EXISTS INVALID_GROUP WEIGHT_UNSUPPORTED OUT_OF_GROUPS OUT_OF_BUCKETS"
+    " CHAINING_UNSUPPORTED WATCH_UNSUPPORTED LOOP UNKNOWN_GROUP CHAINED_GROUP BAD_TYPE BAD_COMMAND BAD_BUCKET"
+    " BAD_WATCH EPERM",
+    ErrorType.PORT_MOD_FAILED: "BAD_PORT BAD_HW_ADDR BAD_CONFIG BAD_ADVERTISE EPERM",
+    ErrorType.TABLE_MOD_FAILED: "BAD_TABLE BAD_CONFIG EPERM",
+    ErrorType.ROLE_REQUEST_FAILED: "STALE UNSUP BAD_ROLE",
+}
+_BUNDLE_CODES = (
+    "UNKNOWN EPERM BAD_ID BUNDLE_EXIST BUNDLE_CLOSED OUT_OF_BUNDLES BAD_TYPE BAD_FLAGS MSG_BAD_LEN MSG_BAD_XID"
+    " MSG_UNSUP MSG_CONFLICT MSG_TOO_MANY MSG_FAILED TIMEOUT BUNDLE_IN_PROGRESS"
+)
+_FIRST_BUNDLE_CODE = 2300
+
+
+def error_name(kind: int, code: int, experimenter: int = 0) -> str:
+    """A name such as `BAD_MATCH/BAD_PREREQ`; numbers where there is no name."""
+    if kind == ErrorType.EXPERIMENTER:
+        names = _BUNDLE_CODES.split()
+        if experimenter == ONF and 0 <= code - _FIRST_BUNDLE_CODE < len(names):
+            return f"BUNDLE_FAILED/{names[code - _FIRST_BUNDLE_CODE]}"
+        return f"error {code} of experimenter {experimenter:#x}"
+    if kind not in _CODES:
+        return f"error type {kind} code {code}"
+    codes = _CODES[ErrorType(kind)].split()
+    return f"{ErrorType(kind).name}/{codes[code] if code < len(codes) else code}"
