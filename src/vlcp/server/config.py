@@ -119,9 +119,14 @@ class Config:
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The end of a message: `; did you mean ...?`, or nothing when no known name is similar."""
+    """The end of a message: `; did you mean ...?`, or nothing when no known name is similar.
+
+    Two names are told only when they are about equally near.
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), list(by_lower), n=2, cutoff=0.6)
+    ratios = [difflib.SequenceMatcher(None, match, name.lower()).ratio() for match in found]
+    found = [match for match, ratio in zip(found, ratios, strict=True) if ratio > ratios[0] - 0.05]
     return f"; did you mean {' or '.join(prefix + by_lower[match] for match in found)}?" if found else ""
 
 

@@ -1,0 +1,44 @@
+"""Loading every module of a package, and what happens when one of them is broken."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vlcp.server.config import parse
+from vlcp.server.server import Server
+from vlcp.service.utils.autoload import AutoLoad
+
+MODULE = "from vlcp.server.module import Module\nclass {0}(Module):\n    pass\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    root = tmp_path / "somedrivers"
+    (root / "inner").mkdir(parents=True)
+    (root / "__init__.py").write_text("")
+    (root / "vlan.py").write_text(MODULE.format("VlanDriver"))
+    (root / "inner" / "__init__.py").write_text(MODULE.format("InnerDriver"))
+    (root / "again.py").write_text("from somedrivers.vlan import VlanDriver\n")
+    (root / "typo.py").write_text("def (:\n")
+    (root / "failing.py").write_text(
+        MODULE.format("FailingDriver").replace(
+            "pass", "async def load(self):\n        raise OSError('no switch')"
+        )
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "somedrivers"
+    for name in [name for name in sys.modules if name.startswith("somedrivers")]:
+        del sys.modules[name]
+
+
+async def test_all_sound_modules_are_loaded(package: str, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(parse(f"module.autoload.autoloadpackages = ('{package}', 'nosuchpackage')"))
+    await server.load(AutoLoad)
+    assert set(server.modules) == {"autoload", "vlandriver", "innerdriver"}
+    for told in ("somedrivers.typo", "no switch", "nosuchpackage"):
+        assert told in caplog.text
+    await server.unload(AutoLoad)
+    assert "vlandriver" in server.modules, "what was loaded stays"
+    await server.loader.unload_all()
