@@ -1,6 +1,6 @@
 """What holds for every test: it leaves nothing behind, and its random examples are the same on every run.
 
-With `PROOF=1` in the environment hypothesis searches longer and from a new seed each time.
+With `PROOF=1` in the environment hypothesis searches longer and from a new seed each time (see `effort`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", derandomize=True, deadline=None, database=None, max_examples=100)
+from effort import PROOF, effort
+
+settings.register_profile("default", derandomize=True, deadline=None, database=None)
 settings.register_profile(
     "proof",
-    derandomize=False,
     deadline=None,
     database=None,
-    max_examples=5000,
+    max_examples=effort(100),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("proof" if os.environ.get("PROOF") == "1" else "default")
+settings.load_profile("proof" if PROOF else "default")
 
 GRACE = 1.0
 """Seconds in which what a test has already let go of may vanish (a child that was just killed, say)."""

@@ -19,6 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 
+_BELOW_SERVICE = (
+    *("wire", "derive", "model", "flow", "link", "store", "datapath"),
+    *("server", "web", "console"),
+)
 LAYERS: dict[str, tuple[str, ...]] = {
     "wire": (),
     "derive": (),
@@ -31,10 +35,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "datapath": ("wire", "derive", "model", "flow", "link", "store.contract"),
     "web": ("server",),
     "console": ("server",),
-    "service": (
-        *("wire", "derive", "model", "flow", "link", "store", "datapath"),
-        *("server", "web", "console"),
-    ),
+    "service": _BELOW_SERVICE,
+    "scripts": (*_BELOW_SERVICE, "service"),
     "cli": ("server", "store", "model", "lab"),
 }
 """Package of vlcp -> what it may import besides itself: packages, or single modules of a package."""
