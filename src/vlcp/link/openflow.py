@@ -1,0 +1,443 @@
+"""Sessions with switches: one `OpenFlowConnection` for each connection, either side dialling.
+
+A connection negotiates OpenFlow 1.3, asks who the switch is, keeps itself alive, pairs answers with requests and hands
+everything else to its message handler. What is sent within one turn of the event loop leaves in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vlcp.link import address as addresses
+from vlcp.link.openflow_bundle import BundleError as BundleError
+from vlcp.link.openflow_bundle import BundleRun
+from vlcp.link.openflow_requests import OpenFlowError as OpenFlowError
+from vlcp.link.openflow_requests import Packable, Requests, packed
+from vlcp.wire.openflow import (
+    VERSION,
+    BarrierRequest,
+    EchoReply,
+    EchoRequest,
+    Error,
+    ErrorType,
+    FeaturesReply,
+    FeaturesRequest,
+    Hello,
+    HelloFailed,
+    Message,
+    MultipartReply,
+    WireError,
+    parse,
+)
+
+MessageHandler = Callable[[Message], None]
+logger = logging.getLogger(__name__)
+
+HELLO_TIMEOUT = 10.0
+FEATURES_TIMEOUT = 30.0
+IDLE_TIME = 10.0
+ECHO_TIMEOUT = 3.0
+CLOSING_TIME = 3.0
+"""Seconds: until the peer said hello, until it said who it is, until an idle peer is asked for a sign of life, until it
+must have given one, until a closing connection that cannot send what it still holds is cut."""
+
+_LARGEST_MESSAGE = 65535
+_BUFFER_SIZE = 4 * (_LARGEST_MESSAGE + 1)
+_HIGH_WATER = 1 << 20
+_LONGEST_QUEUE = 64 << 20
+_MOST_EARLY_MESSAGES = 1024
+_BAD_VERSION = 0
+
+
+class OpenFlowConnection(asyncio.BufferedProtocol):
+    """One connection to a switch.
+
+    `on_message` is called, in the event loop and in order, with every message that is not an answer: PacketIn,
+    PortStatus, FlowRemoved, errors of messages that nobody waits for. Messages that arrive before it is set are
+    kept for it. `features`, `datapath_id` and `auxiliary_id` are known when `ready` is done.
+    """
+
+    def __init__(
+        self,
+        on_message: MessageHandler | None = None,
+        on_ready: Callable[[OpenFlowConnection], None] | None = None,
+        *,
+        idle_time: float = IDLE_TIME,
+        echo_timeout: float = ECHO_TIMEOUT,
+    ) -> None:
+        self.features: FeaturesReply | None = None
+        self.peer = ""
+        self.reason = ""
+        self._on_message = on_message
+        self._on_ready = on_ready
+        self._idle_time, self._echo_timeout = idle_time, echo_timeout
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._requests = Requests()
+        self._early: deque[Message] = deque(maxlen=_MOST_EARLY_MESSAGES)
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._ready.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
+        self._filled = 0
+        self._said_hello = False
+        self._outgoing: list[bytes] = []
+        self._queued = 0
+        self._flush_planned = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_heard = self._asked_at = 0.0
+        self._counters = dict.fromkeys(
+            ("messages_in", "messages_out", "bytes_in", "bytes_out", "writes", "errors", "echoes"), 0
+        )
+
+    # What a user of the connection calls
+
+    @property
+    def datapath_id(self) -> int:
+        """The switch's id. Before `ready` it is 0."""
+        return self.features.datapath_id if self.features else 0
+
+    @property
+    def auxiliary_id(self) -> int:
+        """0 for the main connection."""
+        return self.features.auxiliary_id if self.features else 0
+
+    @property
+    def closed(self) -> bool:
+        """The connection takes no more messages; `reason` says why."""
+        return self._transport is None or bool(self.reason)
+
+    @property
+    def on_message(self) -> MessageHandler | None:
+        """The message handler; setting it delivers what came before."""
+        return self._on_message
+
+    @on_message.setter
+    def on_message(self, handler: MessageHandler) -> None:
+        self._on_message = handler
+        while self._early:
+            self._deliver(self._early.popleft())
+
+    async def ready(self) -> None:
+        """Wait until the switch has said who it is. ConnectionError: the connection closed before."""
+        await asyncio.shield(self._ready)
+
+    def send(self, *messages: Packable) -> None:
+        """Queue messages. They leave in one write at the end of this turn; await `drain` between big amounts.
+
+        Bytes are messages that are packed already. ConnectionError: the connection is closed.
+        """
+        for message in messages:
+            self._queue(packed(message, self._requests.next_xid()))
+
+    async def drain(self) -> None:
+        """Wait until the peer takes more. ConnectionError: the connection is closed."""
+        await self._writable.wait()
+        self._check_open()
+
+    async def request(self, message: Packable) -> Message:
+        """Send a message and wait for its answer.
+
+        `OpenFlowError`: the switch refused it. ConnectionError: the connection closed before the answer came.
+        """
+        await self.drain()
+        return await self._requests.answer(message, self._queue)
+
+    async def multipart(self, message: Packable) -> list[bytes]:
+        """Send a multipart request and wait for all parts of its answer: the bodies, in order. Errors as `request`."""
+        await self.drain()
+        return await self._requests.parts(message, self._queue)
+
+    async def barrier(self) -> None:
+        """Wait until the switch has finished everything that was sent before. Errors as `request`."""
+        await self.request(BarrierRequest())
+
+    async def bundle(self, messages: Sequence[Packable]) -> None:
+        """Carry out all messages as one atomic, ordered bundle, or none of them.
+
+        `BundleError`: nothing was changed; `errors` says which messages the switch refused.
+        ConnectionError: the connection closed; whether the bundle was carried out is unknown.
+        """
+        await self.drain()
+        await BundleRun(self._requests, self._queue).run(messages)
+
+    def close(self, reason: str = "closed by us") -> None:
+        """Send what is queued, then close. Whoever waits for an answer gets a ConnectionError."""
+        if self.closed or self._transport is None:
+            return
+        self._flush()
+        self.reason = reason
+        self._fail_waiters()
+        self._transport.close()
+        self._set_timer(CLOSING_TIME, self._transport.abort)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        await asyncio.shield(self._closed)
+
+    def statistics(self) -> dict[str, int | float | str]:
+        """Messages, bytes and writes; requests that wait for an answer; bytes that wait to be sent."""
+        unsent = self._transport.get_write_buffer_size() if self._transport else 0
+        return {
+            **self._counters,
+            "requests_pending": len(self._requests),
+            "bytes_queued": self._queued + unsent,
+            "peer": self.peer,
+            "datapath_id": f"{self.datapath_id:016x}",
+            "state": self.reason or ("ready" if self.features else "connecting"),
+        }
+
+    # Sending
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConnectionError(f"connection to {self.peer or 'the switch'} is closed: {self.reason}")
+
+    def _queue(self, message: bytes) -> None:
+        self._check_open()
+        self._outgoing.append(message)
+        self._queued += len(message)
+        self._plan_flush()
+        if self._queued > _LONGEST_QUEUE:
+            self._fail(f"the peer takes nothing: {self._queued} bytes are queued")
+            self._check_open()
+
+    def _plan_flush(self) -> None:
+        if not self._flush_planned and self._writable.is_set():
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if not self._outgoing or self._transport is None or self.reason:
+            return
+        self._counters["messages_out"] += len(self._outgoing)
+        self._counters["bytes_out"] += self._queued
+        self._counters["writes"] += 1
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self._queued = 0
+        self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        """The peer is slow: hold what comes."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._writable.set()
+        self._plan_flush()
+
+    # Receiving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.peer = _peer_name(transport)
+        self._last_heard = self._loop.time()
+        self._set_timer(HELLO_TIMEOUT, self._hello_overdue)
+        self.send(Hello())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the transport puts what it reads."""
+        return self._buffer[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take every whole message out of the buffer."""
+        self._filled += nbytes
+        self._counters["bytes_in"] += nbytes
+        self._last_heard = self._loop.time()
+        buffer, start = self._buffer, 0
+        while self._filled - start >= 8 and not self.reason:
+            length = buffer[start + 2] << 8 | buffer[start + 3]
+            if length < 8:
+                self._fail(f"garbage: a message of {length} bytes")
+                return
+            if self._filled - start < length:
+                break
+            self._take(bytes(buffer[start : start + length]))
+            start += length
+        rest = self._filled - start
+        if start and rest:
+            buffer[:rest] = bytes(buffer[start : self._filled])
+        self._filled = rest
+
+    def _take(self, data: bytes) -> None:
+        self._counters["messages_in"] += 1
+        try:
+            message = parse(data)
+        except WireError as error:
+            self._fail(f"garbage: {error}")
+            return
+        if not self._said_hello:
+            self._take_hello(message)
+        elif data[0] != VERSION:
+            self._refuse_version(message, data)
+        elif isinstance(message, EchoRequest):
+            self._answer_echo(message)
+        elif not self._take_answer(message):
+            self._deliver(message)
+
+    def _take_answer(self, message: Message) -> bool:
+        """Whether somebody has waited for it."""
+        if isinstance(message, EchoReply):
+            return True
+        if isinstance(message, FeaturesReply) and self.features is None:
+            self._become_ready(message)
+            return True
+        if isinstance(message, Error):
+            self._counters["errors"] += 1
+            return self._requests.take_error(message)
+        if isinstance(message, MultipartReply) and self._requests.take_part(message):
+            return True
+        return self._requests.take_answer(message)
+
+    def _deliver(self, message: Message) -> None:
+        if self._on_message is None or self.features is None:
+            self._early.append(message)
+            return
+        try:
+            self._on_message(message)
+        except Exception:
+            logger.exception("%s: the handler of %s failed", self.peer, type(message).__name__)
+
+    # From hello to ready
+
+    def _take_hello(self, message: Message) -> None:
+        if isinstance(message, Error):
+            self._fail(f"the peer refused our hello: {message}")
+        elif not isinstance(message, Hello):
+            self._fail(f"garbage: the first message is a {type(message).__name__}, not a Hello")
+        elif VERSION not in message.versions:
+            spoken = ", ".join(str(version) for version in sorted(message.versions))
+            text = f"only OpenFlow 1.3 (version 4) is spoken here; you offer {spoken}"
+            self._queue(
+                Error(ErrorType.HELLO_FAILED, HelloFailed.INCOMPATIBLE, text.encode()).pack(message.xid)
+            )
+            self._flush()
+            self._fail(f"no common version: {text}")
+        else:
+            self._said_hello = True
+            self._set_timer(FEATURES_TIMEOUT, self._features_overdue)
+            self.send(FeaturesRequest())
+
+    def _hello_overdue(self) -> None:
+        self._fail(f"the peer did not say hello within {HELLO_TIMEOUT:g} s")
+
+    def _features_overdue(self) -> None:
+        self._fail(f"the peer did not say who it is within {FEATURES_TIMEOUT:g} s")
+
+    def _refuse_version(self, message: Message, data: bytes) -> None:
+        self._queue(Error(ErrorType.BAD_REQUEST, _BAD_VERSION, data[:64]).pack(message.xid))
+
+    def _become_ready(self, features: FeaturesReply) -> None:
+        self.features = features
+        self._set_timer(self._idle_time, self._check_idle)
+        if not self._ready.done():
+            self._ready.set_result(None)
+        if self._on_ready is not None:
+            self._on_ready(self)
+        if self._on_message is not None:
+            self.on_message = self._on_message  # what came early is delivered now
+
+    # Signs of life
+
+    def _answer_echo(self, request: EchoRequest) -> None:
+        self._counters["echoes"] += 1
+        reply = EchoReply(request.data).pack(request.xid)
+        self._outgoing.insert(0, reply)  # ahead of everything that is queued
+        self._queued += len(reply)
+        self._plan_flush()
+
+    def _set_timer(self, delay: float, callback: Callable[[], object]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, callback)
+
+    def _check_idle(self) -> None:
+        """The peer may have been idle for long enough to be asked."""
+        remaining = self._last_heard + self._idle_time - self._loop.time()
+        if remaining > 0:
+            self._set_timer(remaining, self._check_idle)
+            return
+        self._asked_at = self._loop.time()
+        self.send(EchoRequest())
+        self._set_timer(self._echo_timeout, self._echo_overdue)
+
+    def _echo_overdue(self) -> None:
+        # If the event loop was held, the answer may lie in the socket: let it be read first.
+        self._set_timer(0.05, self._judge_silence)
+
+    def _judge_silence(self) -> None:
+        if self._last_heard < self._asked_at:
+            self._fail(f"no sign of life for {self._loop.time() - self._last_heard:.0f} s")
+        else:
+            self._check_idle()
+
+    # The end
+
+    def _fail(self, reason: str) -> None:
+        logger.warning("OpenFlow connection to %s closed: %s", self.peer, reason)
+        self.close(reason)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.reason = self.reason or (str(error) if error else "closed by the peer")
+        self._fail_waiters()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _fail_waiters(self) -> None:
+        error = ConnectionError(f"connection to {self.peer} closed: {self.reason}")
+        self._writable.set()
+        self._outgoing.clear()
+        self._queued = 0
+        self._requests.fail(error)
+        if not self._ready.done():
+            self._ready.set_exception(error)
+
+
+def _peer_name(transport: asyncio.Transport) -> str:
+    name: Any = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return f"{host}:{name[1]}"
+    own: Any = transport.get_extra_info("sockname")
+    return f"unix:{name or own or ''}"
+
+
+async def connect(
+    address: addresses.Address,
+    on_message: MessageHandler | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    timeout: float = 30,  # noqa: ASYNC109 - handed on to the connecting function, which names it in its error
+) -> OpenFlowConnection:
+    """Connect to a switch and wait until it has said who it is. Raises OSError when it cannot be."""
+    _, connection = await addresses.connect(address, lambda: OpenFlowConnection(on_message), tls, timeout)
+    try:
+        await connection.ready()
+    except BaseException:
+        connection.close("the session was not wanted any more")
+        raise
+    return connection
+
+
+async def serve(
+    address: addresses.Address,
+    on_connection: Callable[[OpenFlowConnection], None],
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> addresses.Listener:
+    """Wait for switches; `on_connection` is called for each that has said who it is, and sets its `on_message`."""
+    return await addresses.listen(address, lambda: OpenFlowConnection(on_ready=on_connection), tls)
