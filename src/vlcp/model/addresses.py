@@ -82,3 +82,8 @@ def parse_mac(text: str) -> str:
     if not any(address):
         raise AddressError("a MAC address that is not all zero")
     return address.hex(":")
+
+
+def mac_number(text: str) -> int:
+    """The number of a MAC address in the form that `parse_mac` gives."""
+    return int(text.replace(":", ""), 16)

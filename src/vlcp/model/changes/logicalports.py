@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -154,8 +154,7 @@ def _pick(
 ) -> dict[str, int]:
     """A free address of the subnet for each port. Two rounds of reads, and one more if the free ones were not."""
     own = {parse_address(address) for address in (subnet.gateway, subnet.dhcp_server) if address is not None}
-    offered = view.free(keys.addresses_of(subnet.id), *_allocated(subnet), address_name)
-    candidates = (address for address in offered if address not in reserved and address not in own)
+    candidates = _candidates(view, subnet, reserved | own)
     chosen: list[int] = []
     while len(chosen) < len(waiting):
         addresses = list(islice(candidates, len(waiting) - len(chosen)))
@@ -167,6 +166,22 @@ def _pick(
         owners = view.many([_address_claim(subnet.id, format_address(address)) for address in addresses])
         chosen += [address for address, owner in zip(addresses, owners, strict=True) if owner is None]
     return {placed.value.id: address for placed, address in zip(waiting, chosen, strict=True)}
+
+
+def _candidates(view: ChangeView, subnet: Subnet, excluded: set[int]) -> Iterator[int]:
+    """The addresses that seem free, the best first, each once."""
+    directory, (first, last) = keys.addresses_of(subnet.id), _allocated(subnet)
+    offered = view.free(directory, first, last, address_name)
+    for address in chain(offered, _unlisted(view, directory, first, last)):
+        if address not in excluded:
+            excluded.add(address)
+            yield address
+
+
+def _unlisted(view: ChangeView, directory: str, first: int, last: int) -> Iterator[int]:
+    """What is offered may be behind the store; only when a listing agrees is nothing free."""
+    taken = set(view.members(directory))
+    yield from (address for address in range(first, last + 1) if address_name(address) not in taken)
 
 
 def address_name(address: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from vlcp.derive.view import View
@@ -74,41 +75,42 @@ def _check(placed: Placed[Subnet], known: Mapping[str, Any]) -> None:
 
 
 class _Range(NamedTuple):
-    """The addresses of a subnet; `placed` is None for one that is already there."""
+    """The addresses of a subnet, and its place in the request; None for one that is already there."""
 
     first: int
     last: int
     subnet: Subnet
-    placed: Placed[Subnet] | None = None
+    place: str | None
+    order: int
 
 
-def _range(subnet: Subnet, placed: Placed[Subnet] | None = None) -> _Range:
+def _range(subnet: Subnet, place: str | None = None, order: int = -1) -> _Range:
     prefix = parse_prefix(subnet.cidr)
-    return _Range(prefix.network, prefix.last, subnet, placed)
+    return _Range(prefix.network, prefix.last, subnet, place, order)
 
 
 def _check_overlaps(new: Sequence[Placed[Subnet]], present: Iterable[Subnet]) -> None:
     networks: defaultdict[str, list[_Range]] = defaultdict(list)
-    for each in [*map(_range, present), *(_range(placed.value, placed) for placed in new)]:
+    requested = (_range(subnet, place, order) for order, (place, subnet) in enumerate(new))
+    for each in chain(map(_range, present), requested):
         networks[each.subnet.logicalnetwork].append(each)
     for ranges in networks.values():
         ranges.sort(key=lambda each: each.first)
         widest = ranges[0]
         for each in ranges[1:]:
             if each.first <= widest.last:
-                _refuse_overlap(widest, each)
+                _refuse_overlap(*sorted((widest, each), key=lambda either: either.order))
             widest = max(widest, each, key=lambda either: either.last)
 
 
-def _refuse_overlap(one: _Range, other: _Range) -> None:
-    mine, theirs = (one, other) if one.placed is not None else (other, one)
-    if mine.placed is None:
+def _refuse_overlap(earlier: _Range, later: _Range) -> None:
+    if later.place is None:
         return
-    text = f"{mine.placed.place}cidr is {mine.subnet.cidr}, which overlaps {theirs.subnet.cidr}"
-    if theirs.placed is not None:
-        raise InvalidError(f"{text}, that of {theirs.placed.place}cidr")
-    network = mine.subnet.logicalnetwork
-    raise InUseError(f"{text} of subnet {theirs.subnet.id!r} in logical network {network!r}")
+    text = f"{later.place}cidr is {later.subnet.cidr}, which overlaps {earlier.subnet.cidr}"
+    if earlier.place is not None:
+        raise InvalidError(f"{text}, that of {earlier.place}cidr")
+    network = later.subnet.logicalnetwork
+    raise InUseError(f"{text} of subnet {earlier.subnet.id!r} in logical network {network!r}")
 
 
 def delete_subnets(view: View, ids: Sequence[Placed[str]]) -> Outcome:
