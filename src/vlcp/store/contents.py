@@ -13,8 +13,8 @@ from vlcp.store.table import directory_of
 _logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Hashable)
-Wants = dict[str, dict[R, None]]
-"""Who wants each key and each directory; directories end in `/`, keys do not."""
+Wants = dict[str, dict[R, bool]]
+"""Who wants each key and each directory (directories end in `/`, keys do not), and whether it saw the first value."""
 
 
 class Contents(Generic[R]):
@@ -76,7 +76,8 @@ class Contents(Generic[R]):
                 self._take_entry(told, key, entry)
         for name, readers in asked.items():
             for reader in readers:
-                if reader in self._wants.get(name, ()) and self.has(name):
+                if self._wants.get(name, {}).get(reader) is False and self.has(name):
+                    self._wants[name][reader] = True
                     self._tell_known(told.setdefault(reader, ChangeBuilder()), name)
         return {reader: builder.build() for reader, builder in told.items()}
 
@@ -118,7 +119,7 @@ class Contents(Generic[R]):
             self._take_membership(told, directory, key[len(directory) :], entry is not None)
         if self._put(key, entry):
             for name in (key, directory) if listed else (key,):
-                for reader in self._wants.get(name or "", ()):
+                for reader in self._told(name or ""):
                     told.setdefault(reader, ChangeBuilder()).keys.add(key)
 
     def _take_membership(
@@ -131,9 +132,13 @@ class Contents(Generic[R]):
             members[name] = None
         else:
             del members[name]
-        for reader in self._wants.get(directory, ()):
+        for reader in self._told(directory):
             builder = told.setdefault(reader, ChangeBuilder())
             (builder.joined if present else builder.left).setdefault(directory, set()).add(name)
+
+    def _told(self, name: str) -> list[R]:
+        """Who wants it and saw it before. Who did not is told all of it when it is shown for the first time."""
+        return [reader for reader, told in self._wants.get(name, {}).items() if told]
 
     def _put(self, key: str, entry: Entry | None) -> bool:
         """Take over what was read of a key; whether the stored bytes differ from the last known ones."""

@@ -108,8 +108,8 @@ class Mirror:
 
     def want(self, reader: Reader, names: Iterable[str]) -> None:
         for name in names:
-            self._wants.setdefault(name, {})[reader] = None
-            self._asked.setdefault(name, {})[reader] = None
+            self._wants.setdefault(name, {})[reader] = False
+            self._asked.setdefault(name, {})[reader] = False
         self._work.set()
 
     def release(self, reader: Reader, names: Iterable[str]) -> None:

@@ -1,0 +1,74 @@
+"""A store behind a bad line: late, away, or losing replies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+
+from vlcp.store.contract import (
+    Backend,
+    Committed,
+    Conflict,
+    NotificationHandler,
+    Preconditions,
+    Snapshot,
+    StoreUnavailableError,
+    Watcher,
+)
+
+
+class BadLine:
+    """A backend before another one. Set the attributes to what shall go wrong."""
+
+    def __init__(self, backend: Backend, seed: int | None = None) -> None:
+        self.backend = backend
+        self.chance = random.Random(seed) if seed is not None else None
+        """Makes every call late by a random number of loop turns."""
+        self.away = False
+        self.lost_replies = 0
+        """So many commits happen, but their replies are lost."""
+        self.lost_requests = 0
+        """So many commits never arrive."""
+        self.reads: list[tuple[list[str], list[str]]] = []
+        self.commits: list[tuple[Preconditions, Mapping[str, bytes | None]]] = []
+
+    async def open(self) -> None:
+        await self.backend.open()
+
+    async def close(self) -> None:
+        await self.backend.close()
+
+    async def read(self, keys: Sequence[str] = (), directories: Sequence[str] = ()) -> Snapshot:
+        await self._delay()
+        self.reads.append((sorted(keys), sorted(directories)))
+        snapshot = await self.backend.read(keys, directories)
+        await self._delay()
+        return snapshot
+
+    async def commit(
+        self, preconditions: Preconditions, writes: Mapping[str, bytes | None]
+    ) -> Committed | Conflict:
+        await self._delay()
+        self.commits.append((preconditions, writes))
+        if self.lost_requests:
+            self.lost_requests -= 1
+            raise StoreUnavailableError("the request was lost")
+        result = await self.backend.commit(preconditions, writes)
+        if self.lost_replies:
+            self.lost_replies -= 1
+            raise StoreUnavailableError("the reply was lost")
+        await self._delay()
+        return result
+
+    def watch(self, handler: NotificationHandler) -> Watcher:
+        return self.backend.watch(handler)
+
+    def statistics(self) -> Mapping[str, int | float | str]:
+        return self.backend.statistics()
+
+    async def _delay(self) -> None:
+        for _ in range(self.chance.randrange(4) if self.chance else 0):
+            await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailableError("the line is cut")
