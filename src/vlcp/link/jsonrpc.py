@@ -108,8 +108,9 @@ class JsonRpcConnection(asyncio.Protocol):
         if self._closed.is_set() or self._transport.is_closing():
             raise ConnectionError(f"{self.peer}: {self._reason or 'the connection is closed'}")
         self._last_id = number = self._last_id + 1
+        message = jsonrpc.request(method, params, number)
         call = self._calls[number] = _Call(self._loop.create_future(), take)
-        self._send(jsonrpc.request(method, params, number))
+        self._send(message)
         try:
             return await call.future
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcp.link.address import SCHEMES, Address, AddressError, connect, listen, parse, tls_context
@@ -83,7 +83,6 @@ def test_a_refused_url_is_named_with_what_is_allowed(url: str, problem: str) -> 
     assert problem in str(caught.value)
 
 
-@settings(derandomize=True)
 @given(st.text() | st.builds(lambda s, t: f"{s}://{t}", st.sampled_from(SCHEMES), st.text()))
 def test_any_text_is_an_address_or_an_address_error(url: str) -> None:
     try:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcp.wire import jsonrpc
@@ -27,7 +27,6 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(edges)]
 
 
-@settings(derandomize=True, max_examples=400)
 @given(
     st.lists(objects, min_size=1, max_size=5),
     st.sampled_from(["", " ", "\n", "\r\n\t"]),
@@ -44,7 +43,6 @@ def test_messages_come_out_whole_however_the_stream_is_cut(
     assert framer.pending == 0
 
 
-@settings(derandomize=True)
 @given(st.lists(objects, min_size=1, max_size=3))
 def test_byte_by_byte(messages: list[dict[str, Any]]) -> None:
     data = "".join(json.dumps(m, ensure_ascii=False) for m in messages).encode()
@@ -52,7 +50,6 @@ def test_byte_by_byte(messages: list[dict[str, Any]]) -> None:
     assert [json.loads(m) for i in range(len(data)) for m in framer.feed(data[i : i + 1])] == messages
 
 
-@settings(derandomize=True, max_examples=400)
 @given(st.lists(st.binary(max_size=30) | st.text('{}[]"\\ ,:1an', max_size=30).map(str.encode), max_size=6))
 def test_garbage_is_a_json_rpc_error_or_nothing_yet(chunks: list[bytes]) -> None:
     framer = Framer()

@@ -55,7 +55,7 @@ def by_uuid(uuid: str) -> list[Condition]:
 def insert(table: str, row: Mapping[str, Value], name: str | None = None) -> Operation:
     """Insert a row; other operations refer to it as `NamedUuid(name)`. Result: its `Uuid`."""
     operation = {"op": "insert", "table": table, "row": encode_row(row)}
-    return operation if name is None else {**operation, "uuid-name": name}
+    return operation if name is None else {**operation, "uuid-name": str(name)}
 
 
 def select(table: str, where: Iterable[Condition] = (), columns: Sequence[str] | None = None) -> Operation:

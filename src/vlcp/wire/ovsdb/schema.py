@@ -290,8 +290,10 @@ def encode_value(value: Value) -> Json:
             return ["uuid", str(value)]
         case NamedUuid():
             return ["named-uuid", str(value)]
-        case bool() | int() | float() | str():
+        case bool() | int() | float():
             return value
+        case str():
+            return str(value)  # a plain one, JSON encoders refuse subclasses
         case Mapping():
             return ["map", [[encode_value(k), encode_value(v)] for k, v in value.items()]]
         case AbstractSet() | list() | tuple():
