@@ -117,7 +117,7 @@ def abort() -> Operation:
     return {"op": "abort"}
 
 
-def assert_(lock: str) -> Operation:
+def assert_lock(lock: str) -> Operation:
     """Fail unless this connection owns the lock."""
     return {"op": "assert", "lock": lock}
 

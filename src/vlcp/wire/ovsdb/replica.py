@@ -55,10 +55,7 @@ class Replica:
         """`columns`: table -> the columns that are monitored. `WireError` when the schema lacks one."""
         self.schema = schema
         self.tables: dict[str, dict[Uuid, Row]] = {table: {} for table in columns}
-        self._defaults = {
-            table: {name: schema.table(table).column(name).default for name in names}
-            for table, names in columns.items()
-        }
+        self._defaults = {table: _defaults(schema.table(table), names) for table, names in columns.items()}
 
     def update(self, updates: msgspec.Raw | bytes) -> list[RowChange]:
         """Take <table-updates> (RFC 7047); `WireError` when they make no sense, and then nothing is taken."""
@@ -116,6 +113,10 @@ class Replica:
             table = self.schema.table(name)
             for uuid, text in rows.items():
                 yield table, Uuid(uuid), text
+
+
+def _defaults(table: TableSchema, names: Sequence[str]) -> Row:
+    return {name: table.column(name).default for name in names}
 
 
 def _modified(table: TableSchema, old: Row, difference: Mapping[str, Any]) -> Row:
