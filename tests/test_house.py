@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -145,6 +146,29 @@ def test_nothing_points_outside_the_project() -> None:
             wrong += house.outside_places(name, (ROOT / name).read_text())
         except UnicodeDecodeError:
             continue
+    agree(wrong)
+
+
+def test_the_readme_maps_every_package() -> None:
+    told = set(re.findall(r"^\| `src/vlcp/(\w+)`", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert told == {source.package for source in product()} - {""}
+
+
+def test_every_benchmark_is_listed() -> None:
+    listed = re.search(
+        r"^benchmarks=\((.*?)\)", (ROOT / "bench" / "run").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert listed is not None
+    assert sorted(listed[1].split()) == sorted(file.stem for file in (ROOT / "bench").glob("*.py"))
+
+
+def test_documents_link_to_files_that_exist() -> None:
+    wrong = []
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text())
+        wrong += [
+            f"{file.relative_to(ROOT)}: no {link}" for link in links if not (file.parent / link).exists()
+        ]
     agree(wrong)
 
 
