@@ -30,6 +30,8 @@ class BadLine:
         """So many commits happen, but their replies are lost."""
         self.lost_requests = 0
         """So many commits never arrive."""
+        self.deaf = False
+        """Notifications are lost."""
         self.reads: list[tuple[list[str], list[str]]] = []
         self.commits: list[tuple[Preconditions, Mapping[str, bytes | None]]] = []
 
@@ -62,7 +64,11 @@ class BadLine:
         return result
 
     def watch(self, handler: NotificationHandler) -> Watcher:
-        return self.backend.watch(handler)
+        def hear(keys: frozenset[str] | None, revision: str) -> None:
+            if not self.deaf:
+                handler(keys, revision)
+
+        return self.backend.watch(hear)
 
     def statistics(self) -> Mapping[str, int | float | str]:
         return self.backend.statistics()

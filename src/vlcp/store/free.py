@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from vlcp.store.mirror import Change, Mirror
 
 WINDOW = 64
-"""After a conflict the search begins at a random one of so many free numbers: another host walks the same way."""
+"""After a conflict a random one of so many free numbers is tried."""
 _SETS = 1024
 """Sets of free numbers that are kept; the one used longest ago goes first."""
 _GRACE = 5_000_000
@@ -33,12 +33,47 @@ class FreeNumbers:
         self._cursor = first
         self._heap: list[int] = []
         self._passed: dict[str, int] = {}
-        self._settling: deque[tuple[int, str]] = deque()
+        self._offered: set[int] = set()
+        self._settling: deque[tuple[int, int]] = deque()
 
-    def offer(self, now: int) -> int | None:
-        """The lowest free number that nobody was offered, None if there is none. `now`: microseconds."""
+    def offer(self, now: int, spread: bool = False) -> int | None:
+        """The lowest free number that nobody was offered, or with `spread` a random one of the next 64.
+
+        None if there is none. `now` is in microseconds.
+        """
         while self._settling and self._settling[0][0] <= now:
-            self.left((self._settling.popleft()[1],))
+            self._return(self._settling.popleft()[1])
+        window: list[int] = []
+        while len(window) < (WINDOW if spread else 1) and (number := self._next()) is not None:
+            window.append(number)
+        if not window:
+            return None
+        chosen = window.pop(random.randrange(len(window)))
+        for number in window:
+            self._return(number)
+        self._offered.add(chosen)
+        return chosen
+
+    def contested(self) -> list[int]:
+        """The numbers that somebody was offered and that are not known to be taken: the last resort."""
+        return sorted(number for number in self._offered if self._name(number) not in self._members)
+
+    def left(self, names: Iterable[str]) -> None:
+        """These names are no members any more."""
+        for name in names:
+            number = self._passed.get(name)
+            if number is not None and number not in self._offered:
+                self._return(number)
+
+    def give_back(self, numbers: Iterable[int], written: Collection[str], now: int) -> None:
+        """The end of an offer. A number whose name was `written` stays out until the members show it, or for 5 s."""
+        for number in numbers:
+            if self._name(number) in written:
+                self._settling.append((now + _GRACE, number))
+            else:
+                self._return(number)
+
+    def _next(self) -> int | None:
         while self._heap or self._cursor <= self._last:
             if self._heap:
                 number = heappop(self._heap)
@@ -51,22 +86,12 @@ class FreeNumbers:
                 return number
         return None
 
-    def left(self, names: Iterable[str]) -> None:
-        """These names are no members (any more), or were offered and not taken."""
-        for name in names:
-            number = self._passed.get(name)
-            if number is not None and name not in self._members:
-                del self._passed[name]
-                heappush(self._heap, number)
-
-    def give_back(self, numbers: Iterable[int], written: Collection[str], now: int) -> None:
-        """The end of an offer. Numbers whose names were `written` stay passed: the members will show them."""
-        for number in numbers:
-            name = self._name(number)
-            if name in written:
-                self._settling.append((now + _GRACE, name))
-            else:
-                self.left((name,))
+    def _return(self, number: int) -> None:
+        """Put a number back into the heap, unless it is taken; then it comes back when its name has left."""
+        self._offered.discard(number)
+        name = self._name(number)
+        if name not in self._members and self._passed.pop(name, None) is not None:
+            heappush(self._heap, number)
 
 
 class Candidates:
@@ -77,23 +102,12 @@ class Candidates:
         self.offered: list[int] = []
 
     def attempt(self, now: int, conflicts: int) -> Iterator[int]:
-        """The candidates of one attempt: lowest first, or from a random one of the next 64 after a conflict."""
-        start = 0
-        if conflicts:
-            while len(self.offered) < WINDOW and self._more(now):
-                pass
-            start = random.randrange(len(self.offered)) if self.offered else 0
-        position = start
-        while position < len(self.offered) or self._more(now):
-            yield self.offered[position]
-            position += 1
-        yield from self.offered[:start]
-
-    def _more(self, now: int) -> bool:
-        number = self.free.offer(now)
-        if number is not None:
+        """The candidates of one attempt. After a conflict new ones are spread: another host walks the same way."""
+        yield from self.offered
+        while (number := self.free.offer(now, spread=conflicts > 0)) is not None:
             self.offered.append(number)
-        return number is not None
+            yield number
+        yield from (number for number in self.free.contested() if number not in self.offered)
 
 
 class FreeSets:
