@@ -162,6 +162,13 @@ from vlcp.wire.openflow.ports import (
     PortDesc,
     PortState,
 )
+from vlcp.wire.openflow.text import (
+    format_actions,
+    format_flow,
+    format_group,
+    format_instructions,
+    format_match,
+)
 from vlcp.wire.records import WireError
 
 __all__ = [
@@ -289,6 +296,11 @@ __all__ = [
     "encode_match",
     "error_name",
     "flow_entries",
+    "format_actions",
+    "format_flow",
+    "format_group",
+    "format_instructions",
+    "format_match",
     "group_entries",
     "parse",
     "port_entries",

@@ -49,7 +49,8 @@ class Field:
     `limit`: the largest value. `maskable`: takes arbitrary bitwise masks. `whole`: the mask that a dump writes as
     no mask. `always_masked`: a dump writes a mask even for an exact match. `requires`: what else a match on this
     field must match. `matchable`: False for registers that are a joint view of others. `header` serves matches and
-    set_field, `subfield` the older Nicira actions. `label` and `form`: how text names the field and its values.
+    set_field; `subfield`, and its width `subfield_bits`, the older Nicira actions. `label` and `form`: how text names
+    the field and its values.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Field:
     form: str
     requires: Requirement | None
     matchable: bool
+    subfield_bits: int
 
     def checked(self, value: Value) -> Value | None:
         """The value in the form of a dump; None when it matches everything. ValueError: it cannot be."""
@@ -118,6 +120,7 @@ def _field(
     whole: int = 0,
     always_masked: bool = False,
     matchable: bool = True,
+    subfield_bits: int = 0,
 ) -> None:
     """Add a field of `bits` used bits in `size` bytes. `long_names`: OXM and NXM names, each with its number.
 
@@ -138,6 +141,7 @@ def _field(
         form=form,
         requires=requires,
         matchable=matchable,
+        subfield_bits=subfield_bits or bits,
     )
     _add(field)
 
@@ -150,6 +154,10 @@ def _add(field: Field) -> None:
 
 _decimal = partial(_field, form="decimal", mask=False)
 _maskable = partial(_field, form="decimal")
+
+
+def _port(name: str, *long_names: str, label: str = "", subfield_bits: int = 32) -> None:
+    _field(name, 32, *long_names, form="port", mask=False, label=label, subfield_bits=subfield_bits)
 
 
 def _ethernet(name: str, *long_names: str, requires: Requirement | None = None, label: str = "") -> None:
@@ -178,12 +186,21 @@ _ND = _when("icmpv6_type", 135, 136)
 _field("dp_hash", 32, "NXM_NX_DP_HASH:35")
 _field("recirc_id", 32, "NXM_NX_RECIRC_ID:36", mask=False)
 _decimal("conj_id", 32, "NXM_NX_CONJ_ID:37")
-_field("in_port", 32, "OXM_OF_IN_PORT:0", "NXM_OF_IN_PORT:0:2", form="port", mask=False, label="in_port_oxm")
-_field("actset_output", 32, "ONFOXM_ET_ACTSET_OUTPUT:43", form="port", mask=False)
+_field(
+    "in_port",
+    32,
+    "OXM_OF_IN_PORT:0",
+    "NXM_OF_IN_PORT:0:2",
+    form="port",
+    mask=False,
+    label="in_port_oxm",
+    subfield_bits=16,
+)
+_port("actset_output", "ONFOXM_ET_ACTSET_OUTPUT:43")
 _ethernet("eth_src", "OXM_OF_ETH_SRC:4", "NXM_OF_ETH_SRC:2")
 _ethernet("eth_dst", "OXM_OF_ETH_DST:3", "NXM_OF_ETH_DST:1")
 _field("eth_type", 16, "OXM_OF_ETH_TYPE:5", "NXM_OF_ETH_TYPE:3", mask=False)
-_maskable("vlan_vid", 13, "OXM_OF_VLAN_VID:6")
+_maskable("vlan_vid", 13, "OXM_OF_VLAN_VID:6", subfield_bits=12)
 _decimal("vlan_pcp", 3, "OXM_OF_VLAN_PCP:7")
 _decimal("mpls_tc", 3, "OXM_OF_MPLS_TC:35", requires=_MPLS)
 _decimal("mpls_bos", 1, "OXM_OF_MPLS_BOS:36", requires=_MPLS)
@@ -241,7 +258,7 @@ _ethernet(
     requires=_when("icmpv6_type", 136),
     label="nd_tll",
 )
-_decimal("arp_op", 8, "OXM_OF_ARP_OP:21", "NXM_OF_ARP_OP:15", size=2, requires=_ARP)
+_decimal("arp_op", 8, "OXM_OF_ARP_OP:21", "NXM_OF_ARP_OP:15", size=2, subfield_bits=16, requires=_ARP)
 _ipv4("arp_spa", "OXM_OF_ARP_SPA:22", "NXM_OF_ARP_SPA:16", requires=_ARP)
 _ipv4("arp_tpa", "OXM_OF_ARP_TPA:23", "NXM_OF_ARP_TPA:17", requires=_ARP)
 _ethernet("arp_sha", "OXM_OF_ARP_SHA:24", "NXM_NX_ARP_SHA:17", requires=_ARP)
@@ -261,8 +278,8 @@ for _number in range(8):
 for _number in range(4):
     _field(f"xxreg{_number}", 128, f"NXM_NX_XXREG{_number}:{111 + _number}", matchable=False)
 _field("pkt_mark", 32, "NXM_NX_PKT_MARK:33")
-_field("ct_state", 8, "NXM_NX_CT_STATE:105", form="ct_state", size=4, always_masked=True)
-_field("ct_zone", 16, "NXM_NX_CT_ZONE:106", mask=False)
+_field("ct_state", 8, "NXM_NX_CT_STATE:105", form="ct_state", size=4, subfield_bits=32, always_masked=True)
+_decimal("ct_zone", 16, "NXM_NX_CT_ZONE:106")
 _field("ct_mark", 32, "NXM_NX_CT_MARK:107")
 _field("ct_label", 128, "NXM_NX_CT_LABEL:108")
 _ipv4("ct_nw_src", "NXM_NX_CT_NW_SRC:120")
@@ -301,7 +318,7 @@ def subfield_name(number: int) -> str:
 
 def subfield_bits(name: str) -> int:
     """The width of a field in the older Nicira actions."""
-    return 8 * (int(name, 16) & 0xFF if name.startswith("0x") else field_named(name).subfield.size)
+    return 8 * (int(name, 16) & 0xFF) if name.startswith("0x") else field_named(name).subfield_bits
 
 
 def bit_range(field: str, ofs: int, n_bits: int) -> int:
