@@ -12,13 +12,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from vlcp.lab.command import LabError
 from vlcp.lab.hypervisor import Hypervisor
+from vlcp.lab.openvswitch import BRIDGE
 
 STARTUP = (
     "vlcp.service.sdn.viperflow.ViperFlow",
@@ -74,8 +75,10 @@ class Controller:
         lines = (f"{key}={value!r}\n" for key, value in self.settings.items())
         self.config_path.write_text("".join(lines))
         self._process = self._spawn()
-        self.hypervisor.set_controller(f"unix:{self._openflow_socket}")
-        self._await(timeout)
+        deadline = time.monotonic() + timeout
+        self._await(self._modules_missing, deadline)
+        self._introduce()
+        self._await(self._connection_missing, deadline)
 
     def terminate(self, *, timeout: float = 10.0) -> int:
         """Stop the process in order (SIGTERM) and give its exit status; killed when it takes longer than `timeout`."""
@@ -154,18 +157,27 @@ class Controller:
                 start_new_session=True,  # Ctrl-C on the terminal is for us; we end our children in order
             )
 
-    def _await(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while (waiting_for := self._not_ready()) is not None:
+    def _introduce(self) -> None:
+        """Name the controller to the switch, once and only when it listens: Open vSwitch 3.1 tries again after 1, 2, 4,
+        8 seconds, whatever `max_backoff` says."""
+        url = f"unix:{self._openflow_socket}"
+        if self.hypervisor.vsctl("get-controller", BRIDGE) != url:
+            self.hypervisor.set_controller(url)
+
+    def _await(self, missing: Callable[[], str | None], deadline: float) -> None:
+        while (what := missing()) is not None:
             if not self.is_running():
                 raise ControllerError(f"the controller ended at once; its log:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise ControllerError(
-                    f"not ready within {timeout:g} s, still waiting for {waiting_for}; the log:\n{self.log_tail()}"
+                    f"not ready in time, still waiting for {what}; the log:\n{self.log_tail()}"
                 )
-            time.sleep(0.05)
+            time.sleep(0.02)
 
-    def _not_ready(self) -> str | None:
+    def _connection_missing(self) -> str | None:
+        return None if self.hypervisor.is_connected() else "the switch to connect"
+
+    def _modules_missing(self) -> str | None:
         """What is still missing; None when nothing is. ControllerError when a module has failed for good."""
         try:
             modules: dict[str, dict[str, Any]] = self.call("manager/status")
@@ -177,9 +189,7 @@ class Controller:
         if failed:
             raise ControllerError(f"modules failed: {'; '.join(failed)}; the log:\n{self.log_tail()}")
         loading = [name for name, state in modules.items() if state["state"] not in _SETTLED]
-        if loading:
-            return f"the modules {', '.join(loading)}"
-        return None if self.hypervisor.is_connected() else "the switch to connect"
+        return f"the modules {', '.join(loading)}" if loading else None
 
     def _end(self, signal_number: int, timeout: float) -> int:
         if self._process is None:

@@ -39,9 +39,7 @@ class Hypervisor(OpenVSwitch):
 
         Of Unix sockets (`unix:/path`) Open vSwitch takes only those below its own run directory.
         """
-        # By default a switch that lost its controller lets up to 8 s pass before it tries again.
-        eager = ["--", "set", "Controller", BRIDGE, "max_backoff=1000"] if urls else []
-        self.vsctl("set-controller" if urls else "del-controller", BRIDGE, *urls, *eager)
+        self.vsctl("set-controller" if urls else "del-controller", BRIDGE, *urls)
 
     def is_connected(self) -> bool:
         """Whether the bridge has a connection with every controller that it was given, and at least one."""
