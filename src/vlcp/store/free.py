@@ -27,8 +27,8 @@ class FreeNumbers:
     """
 
     def __init__(self, first: int, last: int, name: Callable[[int], str], members: Collection[str]) -> None:
+        self.name = name
         self._last = last
-        self._name = name
         self._members = members
         self._cursor = first
         self._heap: list[int] = []
@@ -56,7 +56,7 @@ class FreeNumbers:
 
     def contested(self) -> list[int]:
         """The numbers that somebody was offered and that are not known to be taken: the last resort."""
-        return sorted(number for number in self._offered if self._name(number) not in self._members)
+        return sorted(number for number in self._offered if self.name(number) not in self._members)
 
     def left(self, names: Iterable[str]) -> None:
         """These names are no members any more."""
@@ -68,7 +68,7 @@ class FreeNumbers:
     def give_back(self, numbers: Iterable[int], written: Collection[str], now: int) -> None:
         """The end of an offer. A number whose name was `written` stays out until the members show it, or for 5 s."""
         for number in numbers:
-            if self._name(number) in written:
+            if self.name(number) in written:
                 self._settling.append((now + _GRACE, number))
             else:
                 self._return(number)
@@ -80,7 +80,7 @@ class FreeNumbers:
             else:
                 number = self._cursor
                 self._cursor += 1
-            name = self._name(number)
+            name = self.name(number)
             self._passed[name] = number
             if name not in self._members:
                 return number
@@ -89,7 +89,7 @@ class FreeNumbers:
     def _return(self, number: int) -> None:
         """Put a number back into the heap, unless it is taken; then it comes back when its name has left."""
         self._offered.discard(number)
-        name = self._name(number)
+        name = self.name(number)
         if name not in self._members and self._passed.pop(name, None) is not None:
             heappush(self._heap, number)
 
@@ -101,10 +101,13 @@ class Candidates:
         self.free = free
         self.offered: list[int] = []
 
-    def attempt(self, now: int, conflicts: int) -> Iterator[int]:
-        """The candidates of one attempt. After a conflict new ones are spread: another host walks the same way."""
-        yield from self.offered
-        while (number := self.free.offer(now, spread=conflicts > 0)) is not None:
+    def attempt(self, now: int, taken: Collection[int], spread: bool) -> Iterator[int]:
+        """The candidates of one attempt without those that are known to be taken.
+
+        `spread`: another host walks the same way, so new ones are not the lowest.
+        """
+        yield from [number for number in self.offered if number not in taken]
+        while (number := self.free.offer(now, spread)) is not None:
             self.offered.append(number)
             yield number
         yield from (number for number in self.free.contested() if number not in self.offered)

@@ -47,6 +47,8 @@ P = TypeVar("P")
 
 _RECOVERY = 5.0
 """Seconds in which a lost reply is looked for, once the store is away."""
+_CATCH_UP = 0.004
+"""Seconds at most for the mirror to catch up when a number that seemed free is taken."""
 _PATIENT_CONFLICTS = 3
 """Conflicts after which a transaction waits a random while before it tries again."""
 
@@ -114,6 +116,7 @@ class _Transaction(Generic[P]):
         self.timeout = timeout
         self.deadline = asyncio.get_running_loop().time() + timeout
         self.conflicts = 0
+        self.misses = 0
         self.lost = False
         self.turn: Turn | None = None
         self.written: dict[str, Entry | None] = {}
@@ -211,6 +214,9 @@ class Transactor:
                     return outcome
             async with self._in_time(transaction):
                 await self._fetch(view)
+                if view.misses > transaction.misses:
+                    transaction.misses = view.misses
+                    await asyncio.sleep(random.uniform(0, _CATCH_UP))
 
     async def _fetch(self, view: TransactionView) -> None:
         if view.wanted_free:

@@ -74,7 +74,9 @@ class TransactionView:
                     self.wanted_free.add(directory)
                     raise PendingError(f"the free numbers of {directory} are not read yet")
                 self._candidates[place] = Candidates(numbers)
-            self._iterators[place] = self._candidates[place].attempt(self._now(), self._conflicts)
+            candidates = self._candidates[place]
+            taken = self._taken(directory, candidates)
+            self._iterators[place] = candidates.attempt(self._now(), taken, bool(self._conflicts or taken))
         return self._iterators[place]
 
     # What the transactor does with it.
@@ -131,12 +133,23 @@ class TransactionView:
                 self._distrusted.add(directory)
         self.learn(fresh)
 
+    @property
+    def misses(self) -> int:
+        """How many candidates turned out to be taken: so far the mirror is behind the store."""
+        return sum(len(self._taken(place[0], candidates)) for place, candidates in self._candidates.items())
+
     def close(self, written: Iterable[str] = ()) -> None:
-        """The end: give back the candidates that were not taken."""
+        """The end: give back the candidates that neither this change nor somebody else took."""
         keys = set(written)
         for (directory, _, _), candidates in self._candidates.items():
             names = {key[len(directory) :] for key in keys if key.startswith(directory)}
+            names.update(map(candidates.free.name, self._taken(directory, candidates)))
             candidates.free.give_back(candidates.offered, names, self._now())
+
+    def _taken(self, directory: str, candidates: Candidates) -> set[int]:
+        keys = {number: directory + candidates.free.name(number) for number in candidates.offered}
+        known = {number: self._known.get(key) for number, key in keys.items()}
+        return {number for number, entry in known.items() if entry is not None and entry.version is not None}
 
     def _require(self, key: str) -> Known:
         known = self._find(key)
