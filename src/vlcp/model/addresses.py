@@ -87,3 +87,9 @@ def parse_mac(text: str) -> str:
 def mac_number(text: str) -> int:
     """The number of a MAC address in the form that `parse_mac` gives."""
     return int(text.replace(":", ""), 16)
+
+
+def address_number(text: str) -> int:
+    """The number of an IPv4 address in the form that `format_address` gives; quicker than `parse_address`."""
+    first, second, third, fourth = text.split(".")
+    return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ _LONGEST_ID = 255
 _LONGEST_NAME = 253
 _DEEPEST = 32
 _LONGEST_SHOWN = 80
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _LONGEST_SHOWN
+_short.maxlevel = 4
 
 
 class NotAllowedError(ValueError):
@@ -47,9 +51,9 @@ class NotAllowedError(ValueError):
 
 
 def shown(value: Any) -> str:
-    """A value in an error message: short."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+    """A value in an error message: short, however large or deep it is."""
+    text = _short.repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _text(value: Any, allowed: str, longest: int) -> str:

@@ -24,6 +24,7 @@ class DictView:
 
     def __init__(self, contents: Mapping[str, tuple[Any, str]]) -> None:
         self._contents = contents
+        self._directories = directories(contents)
         self._fetched: set[object] = set()
         self._wanted: set[object] = set()
         self.read: set[str] = set()
@@ -52,7 +53,7 @@ class DictView:
 
     def members(self, directory: Any) -> Sequence[str]:
         self._ask(("members", directory))
-        names = members(self._contents, directory)
+        names = sorted(self._directories.get(directory, ()))
         self.read.update(directory + name for name in names)
         return names
 
@@ -68,13 +69,14 @@ class DictView:
         return (number for number in range(first, last + 1) if directory + name(number) not in self._contents)
 
 
-def members(contents: Iterable[str], directory: str) -> list[str]:
-    """The names in a directory, sorted."""
-    return sorted(
-        key[len(directory) :]
-        for key in contents
-        if key.startswith(directory) and "/" not in key[len(directory) :]
-    )
+def directories(contents: Iterable[str]) -> dict[str, set[str]]:
+    """Directory -> names of its members."""
+    found: dict[str, set[str]] = {}
+    for key in contents:
+        directory, slash, name = key.rpartition("/")
+        if slash:
+            found.setdefault(directory + slash, set()).add(name)
+    return found
 
 
 class DictStore:
@@ -97,10 +99,8 @@ class DictStore:
     def apply(self, change: Callable[[ChangeView, P], Outcome], params: P) -> Result:
         """Run a change and write what it wants."""
         outcome = self._outcome(change, params)
-        for directory in outcome.empty:
-            assert not members(self.contents, directory), (
-                f"{directory} must be empty, and nobody said that it is not"
-            )
+        occupied = outcome.empty & directories(self.contents).keys()
+        assert not occupied, f"the change demands that {occupied} be empty, and did not say that they are not"
         assert self.read.issuperset(outcome.writes), "the change writes what it did not read"
         self.commits += 1
         for key, value in outcome.writes.items():

@@ -1,0 +1,214 @@
+"""Random histories of calls on the network keep its invariants, and taking everything away leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.model.calls import Calls
+from unit.model.dictstore import DictStore, directories
+from vlcp.model import codec, keys
+from vlcp.model.addresses import format_address, parse_address
+from vlcp.model.errors import InUseError, ModelError
+from vlcp.model.objects import LogicalNetwork, LogicalPort, NetworkPort, PhysicalNetwork, Subnet
+from vlcp.store.memory import MemoryBackend
+from vlcp.store.mirror import Mirror
+from vlcp.store.transaction import Transactor
+
+ids = st.sampled_from(["a", "b", "c.d", "e/f"])
+networks = st.sampled_from(["n", "m"])
+ADDRESSES = [format_address(parse_address("10.0.0.0") + i) for i in range(9)]
+port = st.fixed_dictionaries(
+    {"logicalnetwork": networks},
+    optional={
+        "id": ids,
+        "subnet": st.sampled_from(["s", "t"]),
+        "ip_address": st.sampled_from(ADDRESSES),
+        "mac_address": st.sampled_from(["02:00:00:00:aa:01", "02:00:00:00:aa:02"]),
+    },
+)
+subnet = st.fixed_dictionaries(
+    {"logicalnetwork": networks, "cidr": st.sampled_from(["10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28"])},
+    optional={"id": st.sampled_from(["s", "t"]), "gateway": st.sampled_from(ADDRESSES)},
+)
+few = {"min_size": 1, "max_size": 3}
+steps = st.one_of(
+    st.tuples(st.just("ports"), st.lists(port, **few)),
+    st.tuples(st.just("subnets"), st.lists(subnet, **few)),
+    st.tuples(
+        st.just("logical"), st.lists(st.fixed_dictionaries({"id": networks, "physicalnetwork": st.just("p")}))
+    ),
+    st.tuples(st.just("delete_ports"), st.lists(ids, **few)),
+    st.tuples(st.just("delete_subnets"), st.lists(st.sampled_from(["s", "t"]), **few)),
+    st.tuples(st.just("delete_logical"), st.lists(networks, **few)),
+    st.tuples(st.just("delete_physical"), st.just(["p"])),
+)
+
+
+def expected_keys(objects: dict[str, Any]) -> dict[str, Any]:
+    """What must be stored because of the objects: each with its memberships and its claims, and nothing else."""
+    wanted: dict[str, Any] = {}
+    for key, stored in objects.items():
+        match stored:
+            case PhysicalNetwork():
+                wanted |= {key: stored, keys.member(keys.PHYSICAL_NETWORKS, stored.id): ...}
+            case LogicalNetwork():
+                membership = keys.member(keys.logical_networks_of(stored.physicalnetwork), stored.id)
+                wanted |= {key: stored, membership: ..., keys.network_number(stored.number): stored.id}
+            case Subnet():
+                wanted |= {key: stored, keys.member(keys.subnets_of(stored.logicalnetwork), stored.id): ...}
+            case LogicalPort():
+                summary = NetworkPort(mac=stored.mac_address, ip=stored.ip_address, subnet=stored.subnet)
+                wanted |= {key: stored, keys.member(keys.ports_of(stored.logicalnetwork), stored.id): summary}
+                wanted[keys.member(keys.macs_of(stored.logicalnetwork), stored.mac_address)] = stored.id
+                if stored.subnet is not None and stored.ip_address is not None:
+                    wanted[keys.member(keys.addresses_of(stored.subnet), stored.ip_address)] = stored.id
+    return wanted
+
+
+def check(store: DictStore) -> None:
+    objects = store.objects
+    wanted = expected_keys(objects)
+    assert objects.keys() == wanted.keys()
+    assert all(value is ... or objects[key] == value for key, value in wanted.items())
+    ports = [stored for stored in objects.values() if isinstance(stored, LogicalPort)]
+    for stored in ports:
+        assert keys.logical_network(stored.logicalnetwork) in objects
+        if stored.subnet is not None:
+            _check_address(stored, objects[keys.subnet(stored.subnet)])
+    for taken in (
+        Counter((stored.subnet, stored.ip_address) for stored in ports if stored.ip_address),
+        Counter((stored.logicalnetwork, stored.mac_address) for stored in ports),
+    ):
+        assert set(taken.values()) <= {1}
+
+
+def _check_address(port: LogicalPort, subnet: Subnet) -> None:
+    assert subnet.logicalnetwork == port.logicalnetwork
+    assert port.ip_address is not None
+    assert port.ip_address != subnet.gateway
+    first, last = parse_address(subnet.allocated_start), parse_address(subnet.allocated_end)
+    assert first <= parse_address(port.ip_address) <= last
+
+
+async def take_away(calls: Calls) -> None:
+    await calls.delete_ports(*[each["id"] for each in await calls.list_ports()])
+    await calls.delete_subnets(*[each["id"] for each in await calls.list_subnets()])
+    await calls.delete_logical(*[each["id"] for each in await calls.list_logical()])
+    await calls.delete_physical(*[each["id"] for each in await calls.list_physical()])
+
+
+async def play(history: list[tuple[str, list[Any]]]) -> None:
+    store = DictStore()
+    calls = Calls(store)
+    await calls.small_network(cidr="10.0.0.0/29")
+    for name, arguments in history:
+        before = dict(store.contents)
+        try:
+            await getattr(calls, name)(*arguments)
+        except ModelError:
+            assert store.contents == before
+        check(store)
+    await take_away(calls)
+    assert store.contents == {}
+
+
+@given(st.lists(steps, max_size=25))
+def test_histories(history: list[tuple[str, list[Any]]]) -> None:
+    asyncio.run(play(history))
+
+
+async def test_a_port_costs_the_same_however_many_there_are() -> None:
+    store = DictStore()
+    calls = Calls(store)
+    await calls.small_network(cidr="10.0.0.0/16")
+    costs = []
+    for batch in (1, 500, 1):
+        await calls.ports(*[{"logicalnetwork": "n", "subnet": "s"}] * batch)
+        costs.append((len(store.read), len(store.written), store.rounds))
+    assert costs[0] == costs[2]
+    assert costs[0] == (6, 4, 3)
+    assert costs[1][1:] == (500 * 4, 3)
+
+
+async def test_a_large_batch_takes_few_rounds() -> None:
+    store = DictStore()
+    calls = Calls(store)
+    await calls.physical({"id": "p", "type": "local"})
+    rounds = {}
+    await calls.logical(*({"id": f"n{i}", "physicalnetwork": "p"} for i in range(1000)))
+    rounds["logical networks"] = store.rounds
+    await calls.subnets(
+        *({"id": f"s{i}", "logicalnetwork": f"n{i}", "cidr": "10.0.0.0/24"} for i in range(1000))
+    )
+    rounds["subnets"] = store.rounds
+    await calls.ports(*({"logicalnetwork": f"n{i}", "subnet": f"s{i}"} for i in range(1000)))
+    rounds["ports"] = store.rounds
+    listed = await calls.list_ports()
+    rounds["list of ports"] = store.rounds
+    await calls.delete_ports(*[each["id"] for each in listed])
+    rounds["deletion of ports"] = store.rounds
+    assert rounds == {
+        "logical networks": 1,
+        "subnets": 1,
+        "ports": 3,
+        "list of ports": 4,
+        "deletion of ports": 2,
+    }
+
+
+async def test_numbers_that_collide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlcp.model.changes.logicalnetworks.first_number", lambda network: 0x7FFFFFFF)
+    store = DictStore()
+    calls = Calls(store)
+    await calls.physical({"id": "p", "type": "local"})
+    await calls.logical({"id": "a", "physicalnetwork": "p"})
+    await calls.logical({"id": "b", "physicalnetwork": "p"}, {"id": "c", "physicalnetwork": "p"})
+    numbers = {name: store.objects[keys.logical_network(name)].number for name in "abc"}
+    assert numbers["a"] == 0x7FFFFFFF
+    assert {numbers["b"], numbers["c"]} == {1, 2}
+    assert directories(store.contents)[keys.NETWORK_NUMBERS] == {"1", "2", "2147483647"}
+
+
+async def test_hosts_that_work_at_once() -> None:
+    """Two hosts with a mirror each: no address is given twice, and of overlapping subnets one is refused."""
+    backend = MemoryBackend()
+    await backend.open()
+    mirrors = [Mirror(backend, codec.decode) for _ in range(2)]
+    for mirror in mirrors:
+        await mirror.start()
+    hosts = [Calls(Transactor(backend, mirror, codec.encode)) for mirror in mirrors]
+    await hosts[0].small_network()
+    created = await asyncio.gather(
+        *(
+            host.ports(
+                {
+                    "id": f"{i}-{n}",
+                    "logicalnetwork": "n",
+                    "subnet": "s",
+                    "mac_address": f"02:00:00:00:{i:02x}:{n:02x}",
+                }
+            )
+            for n in range(100)
+            for i, host in enumerate(hosts)
+        )
+    )
+    addresses = {answer["ip_address"] for [answer] in created}
+    assert len(addresses) == 200
+    outcomes = await asyncio.gather(
+        *(
+            hosts[i % 2].subnets({"id": f"x{i}", "logicalnetwork": "n", "cidr": f"10.1.0.0/{16 + i}"})
+            for i in range(8)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, InUseError) for outcome in outcomes) == 7
+    assert len(await hosts[0].list_subnets()) == 2
+    for mirror in mirrors:
+        await mirror.stop()
+    await backend.close()
