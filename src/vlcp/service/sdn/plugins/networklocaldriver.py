@@ -1,0 +1,12 @@
+"""The driver of local networks."""
+
+from __future__ import annotations
+
+from vlcp.model.kinds.local import LocalKind
+from vlcp.service.sdn.networkdriver import NetworkDriver
+
+
+class NetworkLocalDriver(NetworkDriver):
+    """Network driver for local networks: they have no physical ports, so only machines on one host reach each other."""
+
+    kind = LocalKind()
