@@ -125,6 +125,11 @@ class EmbeddedBackend:
         self._work.set()
         return await answer
 
+    def keys(self) -> list[str]:
+        """Every key, sorted."""
+        self._check_open()
+        return self._durable.keys()
+
     def watch(self, handler: NotificationHandler) -> Watcher:
         return self._watches.watch(handler)
 

@@ -58,6 +58,11 @@ class MemoryBackend:
             self._watches.publish(writes, self._revision)
         return Committed(self._revision, self._clock.now())
 
+    def keys(self) -> list[str]:
+        """Every key, sorted."""
+        self._check_open()
+        return self._table.keys()
+
     def watch(self, handler: NotificationHandler) -> Watcher:
         return self._watches.watch(handler)
 

@@ -72,6 +72,11 @@ class Mirror:
         self._watched.clear()
         self._tell_waiters(StoreUnavailableError("the mirror of the store is stopped"))
 
+    @property
+    def away(self) -> bool:
+        """Whether the store cannot be reached, so that the values may be old."""
+        return self._away is not None
+
     def reader(self, on_change: Callable[[Change], None]) -> Reader:
         """A new reader. `on_change` is called in the event loop; what it raises is logged."""
         return Reader(self, self._contents, on_change)

@@ -53,6 +53,10 @@ class Table:
         """Every key with its entry, in no order."""
         return iter(self._entries.items())
 
+    def keys(self) -> list[str]:
+        """Every key, sorted."""
+        return sorted(self._entries)
+
     def apply(self, writes: Mapping[str, bytes | None], version: str) -> None:
         """Take over the writes of one commit."""
         for key, value in writes.items():

@@ -1,0 +1,29 @@
+"""The store of a single machine: one file, no server."""
+
+from __future__ import annotations
+
+from vlcp.service.kvdb.keyvalue import KeyValueDB, LocalBackend
+from vlcp.store.embedded import EmbeddedBackend
+from vlcp.store.memory import MemoryBackend
+
+
+class EmbeddedDB(KeyValueDB):
+    """Keeps everything in one SQLite file, for this process alone. Set proxy.kvstorage to this class to use it."""
+
+    service = True
+
+    class Settings(KeyValueDB.Settings, frozen=True, kw_only=True):
+        """The keys of `module.embeddeddb.*`."""
+
+        path: str = "/var/lib/vlcp/vlcp.db"
+        """The file; `:memory:` keeps everything in memory, until the end of the process."""
+        synchronous: str = "NORMAL"
+        """How hard to press the disk: NORMAL survives the end of the process, FULL also a power failure."""
+
+    settings: Settings
+
+    def make_backend(self) -> LocalBackend:
+        """The store in the file, or in memory."""
+        if self.settings.path == ":memory:":
+            return MemoryBackend()
+        return EmbeddedBackend(self.settings.path, self.settings.synchronous)
