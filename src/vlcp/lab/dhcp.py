@@ -58,9 +58,8 @@ def obtain(namespace: Namespace, device: str, directory: Path, client: str, time
     said = _CLIENTS[client](namespace, device, directory, timeout)
     variables = _last_lease(log)
     if variables is None:
-        raise LabError(
-            f"{client} in {namespace.name} got no lease within {timeout:g} seconds: {said.strip()}"
-        )
+        words = "; ".join(dict.fromkeys(said.split("\n")))  # every attempt says the same again
+        raise LabError(f"{client} in {namespace.name} got no lease within {timeout:g} seconds: {words}")
     return _from_dhclient(variables) if client == "dhclient" else _from_udhcpc(variables)
 
 
