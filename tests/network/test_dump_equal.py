@@ -125,6 +125,10 @@ def matches(draw: st.DrawFn, header: tuple[dict[str, int], list[str]]) -> Match:
     chosen: dict[str, Value] = {name: draw(values(name)) for name in names}
     if "ip_frag" in chosen:
         chosen["ip_frag"] = draw(st.sampled_from([0, 1, 3, (0, 1), (1, 1), (0, 2)]))
+    if isinstance(state := chosen.get("ct_state"), tuple):  # an invalid connection takes no nat
+        chosen["ct_state"] = state[0] & ~0x10, state[1]
+    elif isinstance(state, int):
+        chosen["ct_state"] = state & ~0x10
     if draw(st.booleans()):
         chosen["in_port"] = draw(st.sampled_from([*range(1, 9), Port.LOCAL, Port.CONTROLLER]))
     tag = draw(st.sampled_from(["", "none", "number", "any", "part", "both"]))

@@ -16,6 +16,7 @@ from typing import Any
 from vlcp.link import address as addresses
 from vlcp.link.openflow_bundle import BundleError as BundleError
 from vlcp.link.openflow_bundle import BundleRun
+from vlcp.link.openflow_outbox import Outbox
 from vlcp.link.openflow_requests import OpenFlowError as OpenFlowError
 from vlcp.link.openflow_requests import Packable, Requests, packed
 from vlcp.wire.openflow import (
@@ -48,8 +49,6 @@ must have given one, until a closing connection that cannot send what it still h
 
 _LARGEST_MESSAGE = 65535
 _BUFFER_SIZE = 4 * (_LARGEST_MESSAGE + 1)
-_HIGH_WATER = 1 << 20
-_LONGEST_QUEUE = 64 << 20
 _MOST_EARLY_MESSAGES = 1024
 _BAD_VERSION = 0
 
@@ -86,16 +85,10 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._filled = 0
         self._said_hello = False
-        self._outgoing: list[bytes] = []
-        self._queued = 0
-        self._flush_planned = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._outbox = Outbox()
         self._timer: asyncio.TimerHandle | None = None
         self._last_heard = self._asked_at = 0.0
-        self._counters = dict.fromkeys(
-            ("messages_in", "messages_out", "bytes_in", "bytes_out", "writes", "errors", "echoes"), 0
-        )
+        self._counters = dict.fromkeys(("messages_in", "bytes_in", "errors", "echoes"), 0)
 
     # What a user of the connection calls
 
@@ -139,7 +132,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Wait until the peer takes more. ConnectionError: the connection is closed."""
-        await self._writable.wait()
+        await self._outbox.drained()
         self._check_open()
 
     async def request(self, message: Packable) -> Message:
@@ -172,7 +165,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         """Send what is queued, then close. Whoever waits for an answer gets a ConnectionError."""
         if self.closed or self._transport is None:
             return
-        self._flush()
+        self._outbox.flush()
         self.reason = reason
         self._fail_waiters()
         self._transport.close()
@@ -184,11 +177,13 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def statistics(self) -> dict[str, int | float | str]:
         """Messages, bytes and writes; requests that wait for an answer; bytes that wait to be sent."""
-        unsent = self._transport.get_write_buffer_size() if self._transport else 0
         return {
             **self._counters,
             "requests_pending": len(self._requests),
-            "bytes_queued": self._queued + unsent,
+            "messages_out": self._outbox.messages,
+            "bytes_out": self._outbox.bytes,
+            "writes": self._outbox.writes,
+            "bytes_queued": self._outbox.queued,
             "peer": self.peer,
             "datapath_id": f"{self.datapath_id:016x}",
             "state": self.reason or ("ready" if self.features else "connecting"),
@@ -202,48 +197,28 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _queue(self, message: bytes) -> None:
         self._check_open()
-        self._outgoing.append(message)
-        self._queued += len(message)
-        self._plan_flush()
-        if self._queued > _LONGEST_QUEUE:
-            self._fail(f"the peer takes nothing: {self._queued} bytes are queued")
+        self._outbox.put(message)
+        if self._outbox.overfull:
+            self._fail(f"the peer takes nothing: {self._outbox.queued} bytes are queued")
             self._check_open()
 
-    def _plan_flush(self) -> None:
-        if not self._flush_planned and self._writable.is_set():
-            self._flush_planned = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_planned = False
-        if not self._outgoing or self._transport is None or self.reason:
-            return
-        self._counters["messages_out"] += len(self._outgoing)
-        self._counters["bytes_out"] += self._queued
-        self._counters["writes"] += 1
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        self._queued = 0
-        self._transport.write(data)
-
     def pause_writing(self) -> None:
-        """The peer is slow: hold what comes."""
-        self._writable.clear()
+        """The peer is slow."""
+        self._outbox.pause()
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
-        self._writable.set()
-        self._plan_flush()
+        self._outbox.resume()
 
     # Receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._outbox.attach(transport)
         self.peer = _peer_name(transport)
         self._last_heard = self._loop.time()
-        self._set_timer(HELLO_TIMEOUT, self._hello_overdue)
+        self._expect_within(HELLO_TIMEOUT, "say hello")
         self.send(Hello())
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -280,7 +255,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         if not self._said_hello:
             self._take_hello(message)
         elif data[0] != VERSION:
-            self._refuse_version(message, data)
+            self._queue(Error(ErrorType.BAD_REQUEST, _BAD_VERSION, data[:64]).pack(message.xid))
         elif isinstance(message, EchoRequest):
             self._answer_echo(message)
         elif not self._take_answer(message):
@@ -322,21 +297,11 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
             self._queue(
                 Error(ErrorType.HELLO_FAILED, HelloFailed.INCOMPATIBLE, text.encode()).pack(message.xid)
             )
-            self._flush()
             self._fail(f"no common version: {text}")
         else:
             self._said_hello = True
-            self._set_timer(FEATURES_TIMEOUT, self._features_overdue)
+            self._expect_within(FEATURES_TIMEOUT, "say who it is")
             self.send(FeaturesRequest())
-
-    def _hello_overdue(self) -> None:
-        self._fail(f"the peer did not say hello within {HELLO_TIMEOUT:g} s")
-
-    def _features_overdue(self) -> None:
-        self._fail(f"the peer did not say who it is within {FEATURES_TIMEOUT:g} s")
-
-    def _refuse_version(self, message: Message, data: bytes) -> None:
-        self._queue(Error(ErrorType.BAD_REQUEST, _BAD_VERSION, data[:64]).pack(message.xid))
 
     def _become_ready(self, features: FeaturesReply) -> None:
         self.features = features
@@ -352,15 +317,15 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _answer_echo(self, request: EchoRequest) -> None:
         self._counters["echoes"] += 1
-        reply = EchoReply(request.data).pack(request.xid)
-        self._outgoing.insert(0, reply)  # ahead of everything that is queued
-        self._queued += len(reply)
-        self._plan_flush()
+        self._outbox.put(EchoReply(request.data).pack(request.xid), ahead=True)
 
     def _set_timer(self, delay: float, callback: Callable[[], object]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(delay, callback)
+
+    def _expect_within(self, seconds: float, what: str) -> None:
+        self._set_timer(seconds, lambda: self._fail(f"the peer did not {what} within {seconds:g} s"))
 
     def _check_idle(self) -> None:
         """The peer may have been idle for long enough to be asked."""
@@ -399,9 +364,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _fail_waiters(self) -> None:
         error = ConnectionError(f"connection to {self.peer} closed: {self.reason}")
-        self._writable.set()
-        self._outgoing.clear()
-        self._queued = 0
+        self._outbox.detach()
         self._requests.fail(error)
         if not self._ready.done():
             self._ready.set_exception(error)

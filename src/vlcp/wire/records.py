@@ -154,8 +154,9 @@ class _Compiler:
         self._split()
         for name, source in (("pack", self._pack_source()), ("unpack", self._unpack_source())):
             exec(compile(source, f"<{name} of {self.cls.__name__}>", "exec"), self.scope)
-        setattr(self.cls, "pack", self.scope["pack"])  # noqa: B010
-        setattr(self.cls, "unpack", staticmethod(self.scope["unpack"]))  # noqa: B010
+        target: Any = self.cls
+        target.pack = self.scope["pack"]
+        target.unpack = staticmethod(self.scope["unpack"])
 
     def _split(self) -> None:
         """Divide prefix and fields into runs of fixed size and fields of variable size."""

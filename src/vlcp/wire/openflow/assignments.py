@@ -6,7 +6,7 @@ import struct
 from typing import Annotated
 
 from vlcp.wire.openflow.action import NICIRA, Action, action, nicira_action
-from vlcp.wire.openflow.fields import bit_range, field_named, subfield_name, subfield_number
+from vlcp.wire.openflow.fields import FIELDS, bit_range, field_named, subfield_name, subfield_number
 from vlcp.wire.openflow.match import encode_field, unpack_field
 from vlcp.wire.records import U16, Buffer, Fixed
 
@@ -66,13 +66,16 @@ class SetField(Action, frozen=True):
 
     def pack(self) -> bytes:
         """The set_field action, or the reg_load actions that set the part."""
-        if isinstance(self.value, tuple):
-            return _set_part(self.field, *self.value)
+        value = self.value
+        known = _SET_FIELD.get(self.field)
+        if known is not None and type(value) is int and 0 <= value <= known[0]:
+            _, start, size, padding = known
+            return start + value.to_bytes(size, "big") + padding
+        if isinstance(value, tuple):
+            return _set_part(self.field, *value)
         if not self.field.startswith("oxm_"):
-            field_named(self.field).check_number(self.value, "value")
-        content = encode_field(self.field, self.value)
-        padding = -(4 + len(content)) % 8
-        return _SET_FIELD + (4 + len(content) + padding).to_bytes(2, "big") + content + bytes(padding)
+            field_named(self.field).check_number(value, "value")
+        return _set_field(encode_field(self.field, value))
 
     @classmethod
     def unpack(cls, data: Buffer, offset: int, end: int) -> SetField:
@@ -80,7 +83,24 @@ class SetField(Action, frozen=True):
         return cls(*unpack_field(data, offset + 4, end))
 
 
-_SET_FIELD = (25).to_bytes(2, "big")
+def _set_field(field: bytes, size: int = 0) -> bytes:
+    """The action that holds a field, of which the last `size` bytes are still missing; without them no padding."""
+    padding = -(4 + len(field) + size) % 8
+    start = _SET_FIELD_HEADER.pack(25, 4 + len(field) + size + padding) + field
+    return start if size else start + bytes(padding)
+
+
+_SET_FIELD_HEADER = struct.Struct("!HH")
+_SET_FIELD = {
+    name: (
+        field.limit,
+        _set_field(field.header.exact, field.header.size),
+        field.header.size,
+        bytes(-(4 + len(field.header.exact) + field.header.size) % 8),
+    )
+    for name, field in FIELDS.items()
+}
+"""For each field: the largest value, what stands before the value, its size in bytes, the padding."""
 
 
 def _set_part(name: str, value: int, mask: int) -> bytes:

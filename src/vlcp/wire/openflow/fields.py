@@ -305,6 +305,17 @@ def field_of_header(header: bytes) -> Field | None:
     return _BY_HEADER.get(header)
 
 
+def short_headers() -> dict[bytes, tuple[str, int, bool]]:
+    """Every header of 4 bytes: (name of the field, size of the value in bytes, with mask)."""
+    return {
+        raw: (field.name, header.size, raw == header.masked)
+        for field in FIELDS.values()
+        for header in (field.header, field.subfield)
+        for raw in (header.exact, header.masked)
+        if len(raw) == 4
+    }
+
+
 def subfield_number(name: str) -> int:
     """The 32-bit header by which the older Nicira actions name a field."""
     return int(name, 16) if name.startswith("0x") else field_named(name).subfield.number

@@ -105,11 +105,19 @@ def encode_instructions(instructions: Iterable[Instruction] | Buffer) -> bytes:
     """
     if isinstance(instructions, (bytes, memoryview)):
         return bytes(instructions)
+    given = tuple(instructions)
+    ranks = [_ORDER.get(type(each), len(_ORDER)) for each in given]
+    if ranks != sorted(set(ranks)):
+        given = _ordered(given)
+    return b"".join([each.pack() for each in given if each != _NOTHING])
+
+
+def _ordered(instructions: tuple[Instruction, ...]) -> tuple[Instruction, ...]:
     ordered = sorted(instructions, key=_rank)
     for first, second in pairwise(ordered):
         if type(first) is type(second):
             raise ValueError(f"instructions: {type(first).__name__} stands there twice")
-    return b"".join([each.pack() for each in ordered if each != _NOTHING])
+    return tuple(ordered)
 
 
 def _rank(instruction: Instruction) -> int:

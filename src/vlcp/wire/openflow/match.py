@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from vlcp.wire.openflow.fields import FIELDS, Field, Value, field_of_header
+from vlcp.wire.openflow.fields import FIELDS, Field, Value, field_of_header, short_headers
 from vlcp.wire.records import Buffer, WireError
 
 _OXM = 1  # the type of an ofp_match that holds OXM fields
@@ -26,6 +26,7 @@ class Match:
 
     def __init__(self, **fields: Value) -> None:
         values: dict[str, Value] = {}
+        dependent = []
         for name, value in fields.items():
             field = FIELDS.get(name)
             if field is None or not field.matchable:
@@ -34,10 +35,12 @@ class Match:
                 values[name] = value
             elif (checked := field.checked(value)) is not None:
                 values[name] = checked
-        for name in values:
-            requirement = FIELDS[name].requires
-            if requirement is not None and values.get(requirement[0]) not in requirement[1]:
-                raise ValueError(_missing_requirement(name, requirement))
+            else:
+                continue
+            if field.requires is not None:
+                dependent.append(field)
+        for field in dependent:
+            _check_requirement(field, values)
         if "vlan_vid" in values or "vlan_pcp" in values:
             _check_vlan(values)
         self._values = values
@@ -60,7 +63,7 @@ class Match:
     @property
     def fields(self) -> tuple[tuple[str, Value], ...]:
         """(name, value or (value, mask)), in the order of a dump by Open vSwitch."""
-        return tuple(sorted(self._values.items(), key=_rank))
+        return tuple((name, self._values[name]) for name in _in_order(self._values))
 
     def get(self, name: str, default: Value | None = None) -> Value | None:
         """The value or (value, mask) of a field; `default` when the field is not matched."""
@@ -91,9 +94,19 @@ class Match:
         return f"Match({shown})"
 
 
-def _rank(item: tuple[str, Value]) -> int:
-    field = FIELDS.get(item[0])
-    return field.rank if field else len(FIELDS)
+_WIRE = {name: (field.header.exact, field.header.masked, field.header.size) for name, field in FIELDS.items()}
+_RANKS = {name: field.rank for name, field in FIELDS.items()}
+_SHORT_HEADERS = short_headers()
+
+
+def _in_order(values: dict[str, Value]) -> list[str]:
+    """The names in the order of a dump; unknown ones last."""
+    if len(values) < 2:
+        return list(values)
+    try:
+        return sorted(values, key=_RANKS.__getitem__)
+    except KeyError:
+        return sorted(values, key=lambda name: _RANKS.get(name, len(_RANKS)))
 
 
 def _shown(value: Value) -> str:
@@ -106,9 +119,12 @@ def _not_matchable(name: str) -> str:
     return f"unknown field {name!r}; see vlcp.wire.openflow.fields.FIELDS"
 
 
-def _missing_requirement(name: str, requirement: tuple[str, frozenset[int]]) -> str:
-    allowed = " or ".join(f"{value:#x}" for value in sorted(requirement[1]))
-    return f"{name}: can only be matched together with {requirement[0]}={allowed}"
+def _check_requirement(field: Field, values: dict[str, Value]) -> None:
+    assert field.requires is not None
+    required, allowed = field.requires
+    if values.get(required) not in allowed:
+        shown = " or ".join(f"{required}={value:#x}" for value in sorted(allowed))
+        raise ValueError(f"{field.name}: can only be matched together with {shown}")
 
 
 def _check_vlan(values: dict[str, Value]) -> None:
@@ -121,14 +137,6 @@ def _check_vlan(values: dict[str, Value]) -> None:
         raise ValueError("vlan_pcp: can only be matched together with a vlan_vid that has the bit 0x1000 set")
 
 
-def _field_bytes(field: Field, value: Value) -> bytes:
-    header = field.header
-    if isinstance(value, tuple):
-        number, mask = value
-        return header.masked + number.to_bytes(header.size, "big") + mask.to_bytes(header.size, "big")
-    return header.exact + value.to_bytes(header.size, "big")
-
-
 def encode_match(match: Match | Buffer) -> bytes:
     """The whole `ofp_match` with its padding, exactly as Open vSwitch writes this match into a dump.
 
@@ -138,13 +146,21 @@ def encode_match(match: Match | Buffer) -> bytes:
 
 
 def _encode(values: dict[str, Value]) -> bytes:
-    parts = [b""]
-    for name, value in sorted(values.items(), key=_rank) if len(values) > 1 else values.items():
-        field = FIELDS.get(name)
-        parts.append(_field_bytes(field, value) if field else _unknown_bytes(name, value))
-    fields = b"".join(parts)
+    fields = b"".join([encode_field(name, values[name]) for name in _in_order(values)])
     length = len(fields) + 4
     return _PREFIX.pack(_OXM, length) + fields + bytes(-length % 8)
+
+
+def encode_field(name: str, value: Value) -> bytes:
+    """Header and value of one field."""
+    wire = _WIRE.get(name)
+    if wire is None:
+        return _unknown_bytes(name, value)
+    exact, masked, size = wire
+    if isinstance(value, tuple):
+        number, mask = value
+        return masked + number.to_bytes(size, "big") + mask.to_bytes(size, "big")
+    return exact + value.to_bytes(size, "big")
 
 
 def decode_match(data: Buffer, offset: int = 0, end: int | None = None) -> Match:
@@ -168,22 +184,45 @@ def _decode(data: bytes) -> dict[str, Value]:
     offset, end = 0, len(data)
     number = int.from_bytes
     while offset < end:
-        header = data[offset : offset + 4]
-        if len(header) < 4 or offset + 4 + header[3] > end:
-            raise WireError(f"match: field {header.hex()} reaches beyond the end")
-        if header[:2] == b"\xff\xff":
-            header = data[offset : offset + 8]
-            if len(header) < 8 or header[3] < 4:
-                raise WireError(f"match: field {header.hex()} is too short for an experimenter's")
-        start, offset = offset + len(header), offset + 4 + header[3]
-        field = field_of_header(header)
-        name = field.name if field else "oxm_" + header.hex()
-        if header[2] & 1:
-            middle = (start + offset) // 2
-            values[name] = (number(data[start:middle], "big"), number(data[middle:offset], "big"))
+        known = _SHORT_HEADERS.get(data[offset : offset + 4])
+        if known is None:
+            name, value, offset = _decode_unusual(data, offset)
+            values[name] = value
+            continue
+        name, size, masked = known
+        middle = offset + 4 + size
+        if masked:
+            values[name] = (
+                number(data[offset + 4 : middle], "big"),
+                number(data[middle : middle + size], "big"),
+            )
+            offset = middle + size
         else:
-            values[name] = number(data[start:offset], "big")
+            values[name] = number(data[offset + 4 : middle], "big")
+            offset = middle
+    if offset > end:
+        raise WireError(f"match: its last field reaches {offset - end} bytes beyond the end")
     return values
+
+
+def _decode_unusual(data: bytes, offset: int) -> tuple[str, Value, int]:
+    """A field with an experimenter's header, or one that is not known: name, value, the offset behind it."""
+    header = data[offset : offset + 4]
+    if header[:2] == b"\xff\xff":
+        header = data[offset : offset + 8]
+    if len(header) < 4 or header[3] < len(header) - 4 or offset + 4 + header[3] > len(data):
+        raise WireError(f"match: field {header.hex()} is too short or reaches beyond the end")
+    start, behind = offset + len(header), offset + 4 + header[3]
+    field = field_of_header(header)
+    name = field.name if field else "oxm_" + header.hex()
+    if not header[2] & 1:
+        return name, int.from_bytes(data[start:behind], "big"), behind
+    middle = (start + behind) // 2
+    return (
+        name,
+        (int.from_bytes(data[start:middle], "big"), int.from_bytes(data[middle:behind], "big")),
+        behind,
+    )
 
 
 def _unknown_bytes(name: str, value: Value) -> bytes:
@@ -193,12 +232,6 @@ def _unknown_bytes(name: str, value: Value) -> bytes:
     if isinstance(value, tuple):
         return header + value[0].to_bytes(size // 2, "big") + value[1].to_bytes(size // 2, "big")
     return header + value.to_bytes(size, "big")
-
-
-def encode_field(name: str, value: int) -> bytes:
-    """Header and value of one field, as set_field holds them."""
-    field = FIELDS.get(name)
-    return _field_bytes(field, value) if field else _unknown_bytes(name, value)
 
 
 def unpack_field(data: Buffer, offset: int, end: int) -> tuple[str, int]:

@@ -184,7 +184,8 @@ def format_group(group_id: int, type: int, buckets: Iterable[Bucket] | Buffer) -
 
 
 def _bucket(bucket: Bucket, group_type: int) -> str:
-    shown = f"weight:{bucket.weight}," if group_type == GroupType.SELECT and bucket.weight else ""
+    usual_weight = 1 if group_type == GroupType.SELECT else 0
+    shown = f"weight:{bucket.weight}," if bucket.weight != usual_weight else ""
     shown += f"watch_port:{port(bucket.watch_port)}," if bucket.watch_port != Port.ANY else ""
     shown += f"watch_group:{bucket.watch_group}," if bucket.watch_group != ANY_GROUP else ""
     return f",bucket={shown}actions={format_actions(bucket.actions)}"

@@ -119,8 +119,4 @@ def _vlan(match: Match) -> Iterator[str]:
 
 
 def _unknown(content: Value) -> str:
-    return (
-        f"{text_values.hexadecimal(content[0])}/{text_values.hexadecimal(content[1])}"
-        if isinstance(content, tuple)
-        else f"{text_values.hexadecimal(content)}"
-    )
+    return "/".join(map(text_values.hexadecimal, content if isinstance(content, tuple) else (content,)))

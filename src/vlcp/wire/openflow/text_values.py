@@ -88,9 +88,9 @@ def _flags(form: str, number: int, mask: int | None, limit: int) -> str:
 
 
 def _number(form: str, number: int, mask: int | None) -> str:
-    if mask is not None:
-        return f"{hexadecimal(number)}/{hexadecimal(mask)}"
-    return str(number) if form == "decimal" else f"{hexadecimal(number)}"
+    if form == "decimal":
+        return str(number) if mask is None else f"{number:#x}/{mask:#x}"
+    return hexadecimal(number) if mask is None else f"{hexadecimal(number)}/{hexadecimal(mask)}"
 
 
 def value(field: Field, content: Value) -> str:
