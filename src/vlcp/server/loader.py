@@ -10,7 +10,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from vlcp.server import keys
@@ -47,13 +47,19 @@ class Record:
         self.explicit = False
         """Asked for by name: not freed when its last dependent goes."""
         self.change: asyncio.Task[None] | None = None
-        """The load or unload that is under way."""
+        """The last load or unload. It goes on, after the module has settled, to free services."""
+        self.settled = asyncio.Event()
+        """Set while the module is neither loading nor unloading."""
         self.error: BaseException | None = None
         self.enter(State.UNLOADED)
 
     def enter(self, state: State, error: BaseException | None = None) -> None:
         """Take a new state, with the error that caused it."""
         self.state, self.error, self.since = state, error, time.time()
+        if state in (State.LOADING, State.UNLOADING):
+            self.settled.clear()
+        else:
+            self.settled.set()
 
     def status(self) -> dict[str, Any]:
         """The state for people: `since` in seconds since 1970, `error` a text or None."""
@@ -73,6 +79,8 @@ class Loader:
         self._server = server
         self._records: dict[str, Record] = {}
         self._implementations: dict[type[Proxy], type[Module]] = {}
+        self._changes: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     # -- asking
 
@@ -112,6 +120,8 @@ class Loader:
     def begin(self, cls: type[Module], *, explicit: bool = False) -> Record:
         """Begin to load a module unless it is loaded or loading. Raises `ModuleError` and `ConflictError`."""
         self.check(cls)
+        if self._closed:
+            raise ModuleError(f"cannot load {module_path(cls)!r}: the server is stopping", 503)
         record = self._records.setdefault(module_name(cls), Record(cls))
         if record.cls is not cls:
             if record.state is not State.UNLOADED:
@@ -119,30 +129,28 @@ class Loader:
             record = self._records[record.name] = Record(cls)
         record.explicit |= explicit
         if record.state in (State.UNLOADED, State.FAILED) and record.instance is None:
-            self._start(record)
+            record.enter(State.LOADING)
+            self._server.apis.expect(record.name)
+            self._change(record, self._load(record), "load")
         return record
-
-    def _start(self, record: Record) -> None:
-        record.enter(State.LOADING)
-        self._server.apis.expect(record.name)
-        record.change = asyncio.create_task(self._load(record), name=f"load {record.name}")
 
     async def load(self, cls: type[Module], *, explicit: bool = False) -> Module:
         """Load a module and all that it needs; wait until it has succeeded. Raises what made it fail."""
         record = self.begin(cls, explicit=explicit)
-        await self._settled(record)
-        while record.state is State.UNLOADED:
+        await self.outcome(record)
+        while record.state is State.UNLOADED:  # by somebody else meanwhile
             record = self.begin(cls, explicit=explicit)
-            await self._settled(record)
+            await self.outcome(record)
         if record.state is not State.SUCCEEDED or record.instance is None:
-            raise self._failure(record)
+            failure = _failure(record)
+            await self._finished(record)
+            raise failure
         return record.instance
 
-    def _failure(self, record: Record) -> Exception:
-        if record.instance is not None:
-            return ModuleError(f"cannot load {record.path!r} before unloading the failed instance", 409)
-        status = status_of(record.error) if record.error else None
-        return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}", status or 500)
+    async def outcome(self, record: Record) -> None:
+        """Wait until a module is neither loading nor unloading; being cancelled oneself cancels nothing else."""
+        while not record.settled.is_set():
+            await record.settled.wait()
 
     async def _load(self, record: Record) -> None:
         try:
@@ -163,21 +171,25 @@ class Loader:
             logger.info("module %r is loaded", record.name)
 
     async def _load_dependencies(self, record: Record) -> None:
+        """Wait until all dependencies have succeeded at one time: one may be unloaded while another still loads."""
         needed = self.dependencies(record.cls)
-        records = [self.begin(cls) for cls in needed]
-        for dependency in records:
-            dependency.dependents.add(record.name)
-        await asyncio.gather(*(self.load(cls) for cls in needed), return_exceptions=True)
-        for dependency in (self._records[module_name(cls)] for cls in needed):
-            if dependency.state is not State.SUCCEEDED:
-                reason = f" ({_text(dependency.error)})" if dependency.error else ""
-                raise ModuleError(f"it depends on {dependency.name!r}, which is {dependency.state}{reason}")
+        while True:
+            dependencies = [self.begin(cls) for cls in needed]
+            for dependency in dependencies:
+                dependency.dependents.add(record.name)
+            await asyncio.gather(*map(self.outcome, dependencies))
+            for dependency in dependencies:
+                if dependency.state is State.FAILED:
+                    reason = _text(dependency.error)
+                    raise ModuleError(f"it depends on {dependency.name!r}, which is failed ({reason})")
+            if all(dependency.state is State.SUCCEEDED for dependency in dependencies):
+                return
 
     async def _abandon(self, record: Record, error: Exception) -> None:
         """After a failed load: close what was opened, let go of the dependencies."""
-        instance, record.instance = record.instance, None
-        if instance is not None:
-            await _end(instance)
+        if record.instance is not None:
+            await _end(record.instance)
+        record.instance = None
         record.enter(State.FAILED, error)
         self._server.apis.remove(record.name)
         await self._release(record)
@@ -195,49 +207,68 @@ class Loader:
         record = self.record(name)
         if record is None:
             return
-        if record.state is State.LOADING:
-            await self._settled(record)
+        await self.outcome(record)
+        self._begin_unload(record)
+        await self._finished(record)
+
+    async def _finished(self, record: Record) -> None:
+        """Wait until the services that a failed load or an unload leaves behind are freed."""
+        if record.change is not None:
+            await asyncio.wait([record.change])
+
+    def _begin_unload(self, record: Record) -> None:
         if record.state in (State.SUCCEEDED, State.FAILED):
             record.explicit = False
             record.enter(State.UNLOADING, record.error)
-            record.change = asyncio.create_task(self._unload(record), name=f"unload {record.name}")
-        await self._settled(record)
+            self._change(record, self._unload(record), "unload")
 
     async def _unload(self, record: Record) -> None:
-        await asyncio.gather(*map(self.unload, sorted(record.dependents)))
+        while users := self._users(record):
+            for user in users:
+                self._begin_unload(user)
+            await asyncio.gather(*(user.settled.wait() for user in users))
         self._server.apis.remove(record.name)
-        instance, record.instance = record.instance, None
-        if instance is not None:
-            await _end(instance)
+        if record.instance is not None:
+            await _end(record.instance)
             logger.info("module %r is unloaded", record.name)
+        record.instance = None
         record.enter(State.UNLOADED)
         await self._release(record)
 
-    async def unload_all(self) -> None:
-        """Unload everything, dependents first; what is still loading is cancelled."""
-        loading = [r.change for r in self.records() if r.state is State.LOADING and r.change]
-        for change in loading:
-            change.cancel()
-        if loading:
-            await asyncio.wait(loading)
-        while names := [record.name for record in self.records()]:
-            await asyncio.gather(*map(self.unload, names))
+    def _users(self, record: Record) -> list[Record]:
+        """The dependents that make use of a module now; one that still waits for it will load it again."""
+        dependents = [self._records[name] for name in sorted(record.dependents)]
+        return [d for d in dependents if d.instance is not None or d.state is not State.LOADING]
 
     async def _release(self, record: Record) -> None:
-        """Let go of the dependencies; free the services among them that nobody else needs."""
-        for needed in self.dependencies(record.cls):
-            dependency = self.record(module_name(needed))
-            if dependency is None:
-                continue
+        """Let go of all dependencies at once, then free the services among them that nobody else needs."""
+        dependencies = [self._records[module_name(cls)] for cls in self.dependencies(record.cls)
+                        if module_name(cls) in self._records]  # fmt: skip
+        for dependency in dependencies:
             dependency.dependents.discard(record.name)
-            needless = needed.service and not dependency.dependents and not dependency.explicit
+        for dependency in dependencies:
+            if dependency.state is State.LOADING:
+                await self.outcome(dependency)
+            needless = dependency.cls.service and not dependency.dependents and not dependency.explicit
             if needless and dependency.state is not State.UNLOADING:
                 await self.unload(dependency.name)
 
-    async def _settled(self, record: Record) -> None:
-        """Wait for the change under way; being cancelled oneself does not cancel it."""
-        if record.change is not None and not record.change.done():
-            await asyncio.wait([record.change])
+    async def unload_all(self) -> None:
+        """Unload everything for good, dependents first; what is still loading is cancelled."""
+        self._closed = True
+        for record in self.records():
+            if record.state is State.LOADING and record.change:
+                record.change.cancel()
+        while names := [record.name for record in self.records()]:
+            await asyncio.gather(*map(self.unload, names))
+        if self._changes:
+            await asyncio.wait(self._changes)
+
+    def _change(self, record: Record, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Carry out a load or an unload as a task of its own, whoever waits for it."""
+        record.change = asyncio.create_task(work, name=f"{what} {record.name}")
+        self._changes.add(record.change)
+        record.change.add_done_callback(self._changes.discard)
 
     def statistics(self) -> dict[str, int]:
         """The number of modules in each state."""
@@ -273,6 +304,13 @@ async def _end(module: Module) -> None:
     except Exception as error:
         module.logger.error("unload failed: %s", _text(error), exc_info=not isinstance(error, ModuleError))
     await module.cancel_tasks()
+
+
+def _failure(record: Record) -> ModuleError:
+    if record.instance is not None:
+        return ModuleError(f"cannot load {record.path!r} before unloading the failed instance", 409)
+    status = status_of(record.error) if record.error else None
+    return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}", status or 500)
 
 
 def _report(record: Record, error: Exception) -> None:

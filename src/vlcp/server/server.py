@@ -30,7 +30,7 @@ class Server:
         self.stopping = False
         """True from the moment the whole process stops: modules then leave the switches' flows in place."""
         self.ready = asyncio.Event()
-        """Set when every startup module has succeeded or failed."""
+        """Set when every startup module has succeeded or failed; so nothing that `load` awaits may wait for it."""
         self._stop = asyncio.Event()
         self._nothing_ran = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -48,7 +48,7 @@ class Server:
             raise ModuleError(f"module {module_name(wanted)!r} is not loaded")
         return cast(M, record.instance)
 
-    async def call(self, module: str, api: str, **params: Any) -> Any:
+    async def call(self, module: str, api: str, /, **params: Any) -> Any:
         """Call a module API in the process; parameters and results may be live objects."""
         return await self.apis.call(module, api, params)
 
@@ -59,7 +59,7 @@ class Server:
     async def unload(self, path: str | type[Module]) -> None:
         """Unload a module with everything that depends on it; a module that is not loaded is no error."""
         await self.loader.unload(module_name(find(path) if isinstance(path, str) else path))
-        if not self.loader.records():
+        if all(record.state is State.FAILED and record.instance is None for record in self.loader.records()):
             self.stop("all modules are unloaded")
 
     def startup(self) -> list[type[Module]]:
@@ -90,9 +90,8 @@ class Server:
         return 1 if self._nothing_ran else 0
 
     async def _start(self, classes: list[type[Module]]) -> None:
-        for cls in classes:
-            self.loader.begin(cls, explicit=True)
-        await asyncio.gather(*map(self.loader.load, classes), return_exceptions=True)
+        begun = [self.loader.begin(cls, explicit=True) for cls in classes]
+        await asyncio.gather(*map(self.loader.outcome, begun))
         self.ready.set()
         keys.warn_absent_modules(self.config, {record.name for record in self.loader.records()})
         states = [record.state for record in self.loader.records() if record.explicit]

@@ -43,7 +43,7 @@ class Signature:
         if missing:
             raise ValueError(f"missing parameter {', '.join(map(repr, missing))}; {self._allowed()}")
         for name in params:
-            if name not in self._parameters and self._extra is None:
+            if name not in self._parameters and (self._extra is None or name == "self"):
                 hint = nearest(name, self._parameters) or f"; {self._allowed()}"
                 raise ValueError(f"unknown parameter {name!r}{hint}")
 

@@ -237,6 +237,17 @@ def test_a_module_that_hangs_does_not_keep_the_process(
     assert "unload took longer than 0.3 s (unloadtimeout)" in controller.text()
 
 
+def test_a_process_that_hangs_shows_where_and_ends(tmp_path: Path, start: Callable[..., Controller]) -> None:
+    (tmp_path / "frozen.py").write_text(
+        "import time\nfrom vlcp.server.module import Module\n"
+        "class Frozen(Module):\n    async def unload(self):\n        time.sleep(60)\n"
+    )
+    controller = start("frozen.Frozen")
+    status, seconds = controller.stop()
+    assert (status, seconds < 6) == (1, True)
+    assert "frozen.py" in controller.text()
+
+
 def test_a_module_sees_whether_the_process_stops(tmp_path: Path, start: Callable[..., Controller]) -> None:
     (tmp_path / "spy.py").write_text(
         "from vlcp.server.module import Module\n"

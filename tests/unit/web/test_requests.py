@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -325,7 +326,26 @@ async def test_errordetails(client: Client) -> None:
     assert await client.send("/probe/fail?how=bug") == (500, {"error": "Internal Server Error"})
 
 
+async def test_a_parameter_named_self_or_module_harms_nothing(client: Client) -> None:
+    assert (await client.send("/probe/echo?self=1"))[0] == 400
+    assert await client.send("/probe/echo?module=1&api=2&params=3") == (
+        200,
+        {"result": {"module": "1", "api": "2", "params": "3"}},
+    )
+
+
 # Listeners
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "api.sock"
+    server = Server(parse(f"module.httpserver.url = None\nmodule.httpserver.vhost.api.url = 'unix://{path}'"))
+    await server.load(WebAPI)
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+        async with session.get("http://any.name/webapi/discover") as answer:
+            assert answer.status == 200
+    await server.loader.unload_all()
+    assert not path.exists()
 
 
 async def test_every_module_answers_discover(client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -46,6 +47,8 @@ class Port:
             return False
         try:
             node = self.node
+            if self.address.unix:  # such as the directory where Docker looks for plugins
+                Path(self.address.path).parent.mkdir(parents=True, exist_ok=True)
             tls = tls_context(self.address, node.key, node.certificate, node.ca_certs, server=True)
             self.listener = await listen(self.address, self.host.protocol, tls)
         except (OSError, AddressError) as error:

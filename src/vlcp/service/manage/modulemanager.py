@@ -21,6 +21,13 @@ class Manager(Module):
         return {record.name: record.status() for record in self.server.loader.records()}
 
     @api
+    def statistics(self) -> dict[str, Any]:
+        """Return the figures that the server and every loaded module keep of themselves."""
+        own = super().statistics()
+        modules = {name: m.statistics() for name, m in self.server.modules.items() if m is not self}
+        return {**self.server.statistics(), "of": {self.name: own, **modules}}
+
+    @api
     async def loadmodule(self, path: str) -> None:
         """Load a module and what it needs; returns when it has succeeded.
 
