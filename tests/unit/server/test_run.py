@@ -138,8 +138,8 @@ async def test_random_loads_and_unloads_keep_the_order(seed: int) -> None:
 
     async with asyncio.timeout(20):
         await asyncio.gather(*(act() for _ in range(4)))
-        while server.loader.statistics()["unloading"]:  # services may still be freed
-            await asyncio.sleep(0.001)
+        while busy := [record for record in server.loader.records() if not record.settled.is_set()]:
+            await asyncio.gather(*map(server.loader.outcome, busy))  # services may still be freed
         for record in server.loader.records():
             assert record.state is State.SUCCEEDED
             assert NEEDS[record.name] <= Base.up
