@@ -1,0 +1,1 @@
+"""One switch: facts, what is desired, what is installed, the difference pushed, packets answered."""

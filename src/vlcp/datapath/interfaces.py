@@ -1,0 +1,167 @@
+"""From rows of OVSDB to facts of bridges: which interface with which `iface-id` is on which bridge, by which port.
+
+Columns: see ovs-vswitchd.conf.db(5), tables Bridge, Port and Interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vlcp.datapath.facts import Facts
+from vlcp.derive.view import Unread
+from vlcp.flow import facts as keys
+from vlcp.flow.facts import Interface
+from vlcp.wire.ovsdb import RowChange
+
+MONITORED = {
+    "Bridge": ["name", "datapath_id", "ports"],
+    "Port": ["interfaces"],
+    "Interface": ["name", "ofport", "external_ids"],
+}
+"""Tables and columns that `Interfaces.apply` needs."""
+
+Row = Mapping[str, Any]
+Location = tuple[int, str]
+"""Datapath id and iface-id."""
+
+
+class Interfaces:
+    """Follows one OVSDB and keeps the facts of every attached bridge as the rows say."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Row]] = {table: {} for table in MONITORED}
+        self._bridge_of: dict[str, str] = {}
+        self._port_of: dict[str, str] = {}
+        self._located: dict[str, tuple[Location, Interface]] = {}
+        self._at: dict[Location, dict[str, Interface]] = {}
+        self._attached: dict[int, Facts] = {}
+
+    def attach(self, datapath_id: int, facts: Facts) -> None:
+        """Keep these facts up to date; what they said before of interfaces is replaced."""
+        self._attached[datapath_id] = facts
+        if datapath_id in self.datapaths():
+            self._tell_all(datapath_id, facts)
+
+    def detach(self, datapath_id: int) -> None:
+        """The bridge's facts stay as they are from now on."""
+        self._attached.pop(datapath_id, None)
+
+    def datapaths(self) -> dict[int, str]:
+        """Datapath id -> name of every bridge."""
+        found = {_datapath_id(row): row["name"] for row in self._rows["Bridge"].values()}
+        return {number: name for number, name in found.items() if number is not None}
+
+    def apply(self, changes: Iterable[RowChange]) -> None:
+        """Take changes of rows, in their order."""
+        touched: set[str] = set()
+        for change in changes:
+            touched |= self._apply(change)
+        known = [number for number, facts in self._attached.items() if number in self.datapaths()]
+        for number in known:
+            self._attached[number].know(keys.INTERFACES)
+        for uuid in touched:
+            self._locate(uuid)
+
+    def _apply(self, change: RowChange) -> set[str]:
+        """Put one change into the tables; the interfaces that it may concern."""
+        table, uuid = change.table, str(change.uuid)
+        rows = self._rows[table]
+        before, now = rows.pop(uuid, None), change.new
+        if now is not None:
+            rows[uuid] = now
+        if table == "Interface":
+            return {uuid}
+        if table == "Port":
+            return _reassign(self._port_of, uuid, _uuids(before, "interfaces"), _uuids(now, "interfaces"))
+        ports, ports_before = _uuids(now, "ports"), _uuids(before, "ports")
+        moved = _reassign(self._bridge_of, uuid, ports_before, ports)
+        if before is None or now is None or _datapath_id(before) != _datapath_id(now):
+            moved = set(ports | ports_before)
+        return {
+            interface for port in moved for interface in _uuids(self._rows["Port"].get(port), "interfaces")
+        }
+
+    def _locate(self, uuid: str) -> None:
+        before, now = self._located.get(uuid), self._location(uuid)
+        if before == now:
+            return
+        if before is not None:
+            del self._located[uuid]
+            self._at[before[0]].pop(uuid, None)
+            self._tell(before[0])
+        if now is not None:
+            self._located[uuid] = now
+            self._at.setdefault(now[0], {})[uuid] = now[1]
+            self._tell(now[0])
+
+    def _location(self, uuid: str) -> tuple[Location, Interface] | None:
+        row = self._rows["Interface"].get(uuid)
+        iface_id = row["external_ids"].get("iface-id") if row else None
+        bridge = self._rows["Bridge"].get(self._bridge_of.get(self._port_of.get(uuid, ""), ""))
+        datapath_id = _datapath_id(bridge) if bridge else None
+        if row is None or not iface_id or datapath_id is None:
+            return None
+        ofport = row["ofport"]
+        return (datapath_id, iface_id), Interface(row["name"], ofport if ofport and ofport > 0 else None)
+
+    def _tell(self, location: Location) -> None:
+        datapath_id, iface_id = location
+        interface = self._chosen(location)
+        facts = self._attached.get(datapath_id)
+        if facts is None:
+            return
+        before: Interface | None = facts.get(keys.interface(iface_id))
+        if before is not None and before.ofport is not None:
+            self._forget_port(facts, before.ofport, iface_id)
+        facts.set(keys.interface(iface_id), interface)
+        if interface is None:
+            facts.leave(keys.INTERFACES, iface_id)
+            return
+        if before is None:
+            facts.join(keys.INTERFACES, iface_id)
+        if interface.ofport is not None:
+            facts.set(keys.iface_id_at(interface.ofport), iface_id)
+
+    def _tell_all(self, datapath_id: int, facts: Facts) -> None:
+        facts.know(keys.INTERFACES)
+        told = facts.members(keys.INTERFACES)
+        assert not isinstance(told, Unread)
+        here = {iface_id for number, iface_id in self._at if number == datapath_id}
+        for iface_id in here.union(told):
+            self._tell((datapath_id, iface_id))
+
+    @staticmethod
+    def _forget_port(facts: Facts, ofport: int, iface_id: str) -> None:
+        """The interface is not at this port any more; another one may be there already."""
+        if facts.get(keys.iface_id_at(ofport)) == iface_id:
+            facts.set(keys.iface_id_at(ofport), None)
+
+    def _chosen(self, location: Location) -> Interface | None:
+        """Of several interfaces with one iface-id the one with the lowest port; the others are not used."""
+        candidates = self._at.get(location)
+        if not candidates:
+            self._at.pop(location, None)
+            return None
+        return min(
+            candidates.values(), key=lambda interface: (interface.ofport is None, interface.ofport or 0)
+        )
+
+
+def _reassign(owner_of: dict[str, str], owner: str, before: frozenset[str], now: frozenset[str]) -> set[str]:
+    """Members of an owner's set changed; the ones that came or went."""
+    for member in before - now:
+        if owner_of.get(member) == owner:
+            del owner_of[member]
+    for member in now - before:
+        owner_of[member] = owner
+    return set(before ^ now)
+
+
+def _uuids(row: Row | None, column: str) -> frozenset[str]:
+    return frozenset(map(str, row[column])) if row else frozenset()
+
+
+def _datapath_id(row: Row) -> int | None:
+    text = row["datapath_id"]
+    return int(text, 16) if text else None

@@ -1,0 +1,162 @@
+"""Flows and groups as a switch holds them: what is desired, what is installed, and the difference between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+from vlcp.derive.graph import Call
+from vlcp.flow.rules import Flow, GroupEntry, cookie_of, scope_mask
+from vlcp.wire.openflow import encode_buckets, encode_instructions, encode_match
+
+
+class FlowKey(NamedTuple):
+    """What makes a flow entry unique in a switch. `match`: a whole ofp_match, in the form of a dump."""
+
+    table: int
+    priority: int
+    match: bytes
+
+
+class FlowValue(NamedTuple):
+    """What a flow entry says. `limits`: idle timeout, hard timeout and flags; ours have none of them."""
+
+    cookie: int
+    instructions: bytes
+    limits: tuple[int, int, int] = (0, 0, 0)
+
+
+class Change(NamedTuple):
+    """One flow (`FlowKey`) or group (its number) to be as `value` says; None: to be gone. `new`: not there before."""
+
+    key: FlowKey | int
+    value: FlowValue | bytes | None
+    new: bool
+
+
+class Desired:
+    """What the products of all rule calls amount to.
+
+    Several calls may want the same flow; it is there once, with the lowest cookie. If they want different flows for one
+    match, the lowest cookie wins too, and the key stands in `conflicts`: a defect of the rules.
+    """
+
+    def __init__(self) -> None:
+        self.flows: dict[FlowKey, FlowValue] = {}
+        self.groups: dict[int, bytes] = {}
+        self.conflicts: set[FlowKey | int] = set()
+        self.causes: dict[int, Call] = {}
+        self._wanted: dict[FlowKey | int, dict[Call, FlowValue | bytes]] = {}
+        self._touched: set[FlowKey | int] = set()
+
+    def exchange(self, call: Call, before: tuple[Any, ...], now: tuple[Any, ...]) -> None:
+        """The products of a rule call have changed."""
+        cookie = cookie_of(call)
+        gone, come = set(before).difference(now), set(now).difference(before)
+        for product in gone:
+            self._withdraw(encode_key(product), call)
+        for product in come:
+            self._want(*_encode(product, cookie), call)
+        if now:
+            self.causes[cookie] = call
+        else:
+            self.causes.pop(cookie, None)
+
+    def take_touched(self) -> set[FlowKey | int]:
+        """Keys whose value may have changed since the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def get(self, key: FlowKey | int) -> FlowValue | bytes | None:
+        """The desired value of a flow or group."""
+        return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
+
+    def _want(self, key: FlowKey | int, value: FlowValue | bytes, call: Call) -> None:
+        self._wanted.setdefault(key, {})[call] = value
+        self._choose(key)
+
+    def _withdraw(self, key: FlowKey | int, call: Call) -> None:
+        wanted = self._wanted.get(key, {})
+        wanted.pop(call, None)
+        if not wanted:
+            self._wanted.pop(key, None)
+        self._choose(key)
+
+    def _choose(self, key: FlowKey | int) -> None:
+        values = self._wanted.get(key, {})
+        self._touched.add(key)
+        meanings = {value[1] if isinstance(value, FlowValue) else value for value in values.values()}
+        (self.conflicts.add if len(meanings) > 1 else self.conflicts.discard)(key)
+        table: dict[Any, Any] = self.groups if isinstance(key, int) else self.flows
+        if values:
+            table[key] = min(values.values())  # a flow's value begins with its cookie
+        else:
+            table.pop(key, None)
+
+
+class Installed:
+    """What the switch is known to hold: a dump, and what it has acknowledged since."""
+
+    def __init__(self) -> None:
+        self.flows: dict[FlowKey, FlowValue] = {}
+        self.groups: dict[int, bytes] = {}
+
+    def get(self, key: FlowKey | int) -> FlowValue | bytes | None:
+        """The installed value of a flow or group."""
+        return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
+
+    def keys(self) -> set[FlowKey | int]:
+        """All flows and groups."""
+        return {*self.flows, *self.groups}
+
+    def acknowledge(self, changes: Iterable[Change]) -> None:
+        """The switch has made these changes."""
+        for key, value, _ in changes:
+            table: dict[Any, Any] = self.groups if isinstance(key, int) else self.flows
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
+
+
+def difference(
+    desired: Desired, installed: Installed, keys: Iterable[FlowKey | int], protected: Collection[int] = ()
+) -> list[Change]:
+    """What must change for the installed flows and groups to be as desired, in an order that a switch can take.
+
+    Groups come before the flows that use them, and the groups that other groups point to come first. `protected` holds
+    the scope masks (see `rules.scope_mask`) of flows that stay although nobody wants them at the moment.
+    """
+    changes = []
+    for key in keys:
+        want, have = desired.get(key), installed.get(key)
+        if want != have and not (want is None and _is_protected(have, protected)):
+            changes.append(Change(key, want, have is None))
+    return sorted(changes, key=_order)
+
+
+def _is_protected(value: FlowValue | bytes | None, protected: Collection[int]) -> bool:
+    """Groups carry no cookie: while anything is protected, they all are."""
+    if not protected or value is None:
+        return False
+    return not isinstance(value, FlowValue) or scope_mask(value.cookie) in protected
+
+
+def _order(change: Change) -> tuple[int, int]:
+    if isinstance(change.key, int):
+        return (0, -change.key) if change.value is not None else (2, change.key)
+    return (1, 0)
+
+
+def encode_key(product: Flow | GroupEntry) -> FlowKey | int:
+    """The key of a flow or group."""
+    if isinstance(product, GroupEntry):
+        return product.group_id
+    return FlowKey(product.table, product.priority, encode_match(product.match))
+
+
+def _encode(product: Flow | GroupEntry, cookie: int) -> tuple[FlowKey | int, FlowValue | bytes]:
+    key = encode_key(product)
+    if isinstance(product, GroupEntry):
+        return key, encode_buckets(product.buckets)
+    return key, FlowValue(cookie, encode_instructions(product.instructions))

@@ -1,0 +1,34 @@
+"""Changes of flows and groups as messages."""
+
+from __future__ import annotations
+
+from vlcp.datapath.tables import Change, FlowKey, FlowValue
+from vlcp.wire.openflow import FlowMod, FlowModCommand, GroupMod, GroupModCommand, Message
+
+
+def message_of(change: Change) -> Message:
+    """The message that makes a change. An ADD replaces whatever flow has the same key."""
+    if isinstance(change.key, FlowKey):
+        return _flow_mod(change.key, change.value)
+    if change.value is None:
+        return GroupMod(GroupModCommand.DELETE, group_id=change.key)
+    command = GroupModCommand.ADD if change.new else GroupModCommand.MODIFY
+    return GroupMod(command, group_id=change.key, buckets=_bytes(change.value))
+
+
+def _flow_mod(key: FlowKey, value: FlowValue | bytes | None) -> FlowMod:
+    if not isinstance(value, FlowValue):
+        command = FlowModCommand.DELETE_STRICT
+        return FlowMod(table=key.table, command=command, priority=key.priority, match=key.match)
+    return FlowMod(
+        cookie=value.cookie,
+        table=key.table,
+        priority=key.priority,
+        match=key.match,
+        instructions=value.instructions,
+    )
+
+
+def _bytes(value: FlowValue | bytes) -> bytes:
+    assert isinstance(value, bytes)
+    return value

@@ -1,0 +1,12 @@
+"""The module that loads the feature of the same name."""
+
+from __future__ import annotations
+
+from vlcp.flow.features import ioprocessing
+from vlcp.service.sdn.flowbase import FlowBase
+
+
+class IOProcessing(FlowBase):
+    """Classifies what comes in and outputs what goes out; owner of the pipeline."""
+
+    feature = ioprocessing.FEATURE

@@ -1,0 +1,98 @@
+"""Keeps every connected switch as the loaded features want it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from vlcp.datapath.switch import Switch
+from vlcp.flow.rules import Feature
+from vlcp.link.openflow import OpenFlowConnection
+from vlcp.server.module import Module, api, depend
+from vlcp.server.server import Server
+from vlcp.service.connection.openflowserver import OpenflowServer
+from vlcp.service.kvdb.objectdb import ObjectDB
+from vlcp.service.sdn.ovsdbmanager import OVSDBManager
+from vlcp.wire.openflow import PortDescRequest, port_entries
+
+
+@depend(OpenflowServer, OVSDBManager, ObjectDB)
+class OpenflowManager(Module):
+    """One `Switch` for each datapath that was ever connected, and the features of the loaded modules."""
+
+    service = True
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._switches: dict[int, Switch] = {}
+        self._features: dict[str, tuple[Feature, Any]] = {}
+
+    async def load(self) -> None:
+        """Take every switch that connects; flows are sent once the startup modules are loaded."""
+        self.dependency(OpenflowServer).handle(self._serve)
+        self.spawn(self._release(), name="wait for the startup modules")
+
+    async def unload(self) -> None:
+        """Leave the switches as they are."""
+        self.dependency(OpenflowServer).handle(None)
+        await self.cancel_tasks()
+        for switch in self._switches.values():
+            switch.close()
+
+    def add_feature(self, feature: Feature, settings: Any) -> None:
+        """Every switch does what this feature wants from now on; its rules read these settings."""
+        self._features[feature.name] = feature, settings
+        for switch in self._switches.values():
+            switch.add_feature(feature, settings)
+
+    def remove_feature(self, feature: Feature) -> None:
+        """Withdraw what this feature wants from every switch."""
+        del self._features[feature.name]
+        for switch in self._switches.values():
+            switch.remove_feature(feature)
+
+    def switches(self) -> list[Switch]:
+        """All switches, connected or not."""
+        return list(self._switches.values())
+
+    async def _release(self) -> None:
+        await self.server.ready.wait()
+        for switch in self._switches.values():
+            switch.release()
+
+    def _switch(self, datapath_id: int) -> Switch:
+        switch = self._switches.get(datapath_id)
+        if switch is None:
+            switch = Switch(datapath_id, self.dependency(ObjectDB).mirror.reader)
+            self._switches[datapath_id] = switch
+            for feature, settings in self._features.values():
+                switch.add_feature(feature, settings)
+            self.dependency(OVSDBManager).attach(datapath_id, switch.facts)
+            if self.server.ready.is_set():
+                switch.release()
+            self.spawn(switch.run(), name=f"switch {datapath_id:016x}")
+        return switch
+
+    async def _serve(self, connection: OpenFlowConnection) -> None:
+        """Use the main connection of a switch until it ends; what else it opens is only kept alive."""
+        if connection.auxiliary_id:
+            await connection.wait_closed()
+            return
+        bodies = await connection.multipart(PortDescRequest())
+        switch = self._switch(connection.datapath_id)
+        switch.connected(connection, (port for body in bodies for port in port_entries(body)))
+        connection.on_message = partial(switch.message, connection)
+        try:
+            await connection.wait_closed()
+        finally:
+            switch.disconnected(connection)
+
+    @api
+    def status(self) -> list[dict[str, Any]]:
+        """Return the state of every switch: connected, settled, counts of flows, what failed or was refused."""
+        return [switch.status() for switch in self._switches.values()]
+
+    def statistics(self) -> dict[str, Any]:
+        """Figures of every switch."""
+        switches = {f"{number:016x}": switch.statistics() for number, switch in self._switches.items()}
+        return {**super().statistics(), "switches": switches}
