@@ -39,8 +39,6 @@ class ViperFlow(Module):
     contradicts the present state.
     """
 
-    # `self` is positional only where attributes are free, so that one of them may be called `self`.
-
     @property
     def _transactor(self) -> Transactor:
         return self.dependency(ObjectDB).transactor
@@ -68,9 +66,7 @@ class ViperFlow(Module):
     # Physical networks
 
     @api
-    async def createphysicalnetwork(
-        self, /, type: str = "vlan", id: str | None = None, **kwargs: Any
-    ) -> Answer:
+    async def createphysicalnetwork(self, type: str = "vlan", id: str | None = None, **kwargs: Any) -> Answer:
         """Create a physical network; `type` is one whose driver is loaded. Without `id` it gets a UUID."""
         [answer] = await self._create_physical_networks([_single(type=type, id=id, **kwargs)])
         return answer
@@ -95,7 +91,7 @@ class ViperFlow(Module):
         return await self._delete(delete_physical_networks, params.batch("networks", networks))
 
     @api
-    async def listphysicalnetworks(self, /, id: str | None = None, **kwargs: Any) -> list[Answer]:
+    async def listphysicalnetworks(self, id: str | None = None, **kwargs: Any) -> list[Answer]:
         """The physical networks that match `id` and all further attributes; None: the attribute is absent."""
         query = params.query(params.PHYSICAL_NETWORK, None, {"id": id, **kwargs})
         return await self._list(queries.list_physical_networks, query)
@@ -104,7 +100,7 @@ class ViperFlow(Module):
 
     @api
     async def createlogicalnetwork(
-        self, /, physicalnetwork: str, id: str | None = None, **kwargs: Any
+        self, physicalnetwork: str, id: str | None = None, **kwargs: Any
     ) -> Answer:
         """Create a logical network on a physical network. Without `id` it gets a UUID.
 
@@ -136,7 +132,7 @@ class ViperFlow(Module):
 
     @api
     async def listlogicalnetworks(
-        self, /, id: str | None = None, physicalnetwork: str | None = None, **kwargs: Any
+        self, id: str | None = None, physicalnetwork: str | None = None, **kwargs: Any
     ) -> list[Answer]:
         """The logical networks that match `id`, `physicalnetwork` and all further attributes."""
         given = {"id": id, "physicalnetwork": physicalnetwork, **kwargs}
@@ -147,7 +143,7 @@ class ViperFlow(Module):
 
     @api
     async def createsubnet(
-        self, /, logicalnetwork: str, cidr: str, id: str | None = None, **kwargs: Any
+        self, logicalnetwork: str, cidr: str, id: str | None = None, **kwargs: Any
     ) -> Answer:
         """Create a subnet of a logical network. Without `id` it gets a UUID.
 
@@ -181,7 +177,7 @@ class ViperFlow(Module):
 
     @api
     async def listsubnets(
-        self, /, id: str | None = None, logicalnetwork: str | None = None, **kwargs: Any
+        self, id: str | None = None, logicalnetwork: str | None = None, **kwargs: Any
     ) -> list[Answer]:
         """The subnets that match `id`, `logicalnetwork` and all further attributes."""
         given = {"id": id, "logicalnetwork": logicalnetwork, **kwargs}
@@ -192,7 +188,7 @@ class ViperFlow(Module):
 
     @api
     async def createlogicalport(
-        self, /, logicalnetwork: str, id: str | None = None, subnet: str | None = None, **kwargs: Any
+        self, logicalnetwork: str, id: str | None = None, subnet: str | None = None, **kwargs: Any
     ) -> Answer:
         """Create a logical port: the place of one machine, whose interface has the port's id as its `iface-id`.
 
@@ -225,7 +221,7 @@ class ViperFlow(Module):
 
     @api
     async def listlogicalports(
-        self, /, id: str | None = None, logicalnetwork: str | None = None, **kwargs: Any
+        self, id: str | None = None, logicalnetwork: str | None = None, **kwargs: Any
     ) -> list[Answer]:
         """The logical ports that match `id`, `logicalnetwork` and all further attributes."""
         given = {"id": id, "logicalnetwork": logicalnetwork, **kwargs}
