@@ -1,0 +1,128 @@
+"""The knowledge module: values in memory with a lifetime, and updates all or none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from vlcp.server.api import BadParameterError
+from vlcp.server.config import parse
+from vlcp.server.server import Server
+from vlcp.service.utils.knowledge import Knowledge, MemoryStorage
+
+
+class Caller:
+    """Calls one module by name."""
+
+    def __init__(self, server: Server, module: str) -> None:
+        self._server = server
+        self._module = module
+
+    async def __call__(self, api: str, **params: Any) -> Any:
+        return await self._server.apis.call(self._module, api, params)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server(parse("module.knowledge.checkinterval = 0.05"))
+    await server.load(MemoryStorage)
+    yield server
+    await server.loader.unload_all()
+
+
+@pytest.fixture
+def call(server: Server) -> Caller:
+    return Caller(server, "memorystorage")
+
+
+async def test_values_are_kept_by_reference(call: Caller) -> None:
+    value = object()
+    assert await call("get", key="a") is None
+    assert await call("set", key=("any", 1), value=value) is None
+    assert await call("get", key=("any", 1)) is value
+    assert await call("mset", kvpairs=[("b", 2), ("c", 3)]) is None
+    assert await call("mget", keys=["b", "x", "c"]) == [2, None, 3]
+    assert await call("mgetwithcache", keys=["b"], cache="mine") == ([2], "mine")
+    assert await call("delete", key="b") is None
+    assert await call("delete", key="b") is None
+    assert await call("mget", keys=["b", "c"]) == [None, 3]
+
+
+async def test_a_value_expires(call: Caller, server: Server) -> None:
+    await call("set", key="a", value=1, timeout="0.02")
+    await call("set", key="b", value=1, timeout=0.02)
+    await call("set", key="b", value=2)
+    assert await call("get", key="a") == 1
+    await asyncio.sleep(0.03)
+    assert await call("mget", keys=["a", "b"]) == [None, 2]
+    await call("set", key="c", value=1, timeout=0.01)
+    await asyncio.sleep(0.12)
+    assert server.module(Knowledge).statistics()["keys"] == 1, "what expired was not swept"
+
+
+async def test_get_may_give_a_new_lifetime(call: Caller) -> None:
+    await call("set", key="a", value=1)
+    assert await call("get", key="a", timeout=0.02) == 1
+    await asyncio.sleep(0.03)
+    assert await call("get", key="a") is None
+    await call("set", key="a", value=1)
+    assert await call("get", key="a", timeout=0) == 1
+    assert await call("get", key="a") is None
+    await call("set", key="b", value=1)
+    await call("set", key="b", value=1, timeout=-1)
+    assert await call("get", key="b") is None
+    assert await call("get", key="never", timeout=60) is None
+
+
+async def test_updates(call: Caller) -> None:
+    await call("set", key="a", value=1)
+    assert await call("update", key="a", updater=lambda key, value: value + 1) == 2
+    assert await call("update", key="a", updater=lambda key, value: None) is None
+    assert await call("mupdate", keys=["a", "b"], updater=lambda key, value: [key, value]) == [
+        ["a", None],
+        ["b", None],
+    ]
+    pair = await call("updateall", keys=["a"], updater=lambda keys, values: (["a", "c"], [None, 3]))
+    assert pair == (["a", "c"], [None, 3])
+    assert await call("mget", keys=["a", "b", "c"]) == [None, ["b", None], 3]
+    times: list[int] = []
+
+    def note(keys: list[str], values: list[Any], now: int) -> Any:
+        times.append(now)
+        return [], []
+
+    await call("updateallwithtime", keys=["a"], updater=note)
+    assert abs(times[0] - time.time() * 1e6) < 5e6
+
+
+async def test_a_failing_update_writes_nothing(call: Caller) -> None:
+    def fail_at_b(key: str, value: Any) -> Any:
+        if key == "b":
+            raise RuntimeError("no")
+        return 1
+
+    with pytest.raises(RuntimeError):
+        await call("mupdate", keys=["a", "b"], updater=fail_at_b)
+    assert await call("get", key="a") is None
+    with pytest.raises(ValueError):
+        await call("updateall", keys=["a"], updater=lambda keys, values: (["a", "b"], [1]))
+
+
+@pytest.mark.parametrize(
+    ("api", "params", "complaint"),
+    [
+        ("get", {"key": ["a"]}, "a key must be hashable, a text for example, not list"),
+        ("get", {"key": "a", "timeout": "soon"}, "parameter 'timeout'"),
+        ("mset", {"kvpairs": 5}, "kvpairs is neither a dictionary nor a list of pairs"),
+        ("update", {"key": "a", "updater": "code"}, "parameter 'updater' must be a function"),
+    ],
+)
+async def test_bad_parameters_are_named(
+    call: Caller, api: str, params: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(BadParameterError, match=complaint):
+        await call(api, **params)
