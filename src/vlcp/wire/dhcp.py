@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import NamedTuple
 
 import msgspec
@@ -76,17 +76,12 @@ class Option(IntEnum):
     END = 255
 
 
-class _Overload(IntFlag):
-    """Values of option 52: which fields of the header hold options."""
-
-    BOOT_FILE = 1
-    SERVER_NAME = 2
-
-
 _HEADER = struct.Struct("!BBBBIHHIIII16s64s128s4s")
 _COOKIE = b"\x63\x82\x53\x63"
 _END = bytes([Option.END])
 _SERVER_NAME_ROOM = 64 - len(_END)
+_PAD_CODE, _END_CODE = int(Option.PAD), int(Option.END)
+_BOOT_FILE, _SERVER_NAME = 1, 2  # bits of option 52: the fields of the header that hold options
 _BOOT_FILE_ROOM = 128 - len(_END)
 _OVERLOAD_SIZE = 3
 
@@ -130,20 +125,21 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         or an option does not fit.
         """
         room = max(limit, SMALLEST) - _HEADER.size - len(_END)
-        options, boot_file, server_name = _Area(room), _Area(_BOOT_FILE_ROOM), _Area(_SERVER_NAME_ROOM)
-        spare = [boot_file] * (not self.boot_file) + [server_name] * (not self.server_name)
-        if sum(len(_encode(*option)) for option in self.options.items()) <= room:
-            spare = []
-        else:
-            options.room -= _OVERLOAD_SIZE
-        _place(self.options, [options, *spare])
-        used = _Overload.BOOT_FILE * bool(boot_file.content) | _Overload.SERVER_NAME * bool(
-            server_name.content
-        )
-        if used:
-            options.content += _encode(Option.OVERLOAD, bytes([used]))
+        options = b"".join(_encode(code, value) for code, value in self.options.items())
+        if len(options) > room:
+            return self._pack_overloaded(room)
+        header = self._pack_header(self.boot_file, self.server_name)
+        return header + (options + _END).ljust(SMALLEST - _HEADER.size, b"\0")
+
+    def _pack_overloaded(self, room: int) -> bytes:
+        options = _Area(room - _OVERLOAD_SIZE)
+        boot_file = _Area(0 if self.boot_file else _BOOT_FILE_ROOM)
+        server_name = _Area(0 if self.server_name else _SERVER_NAME_ROOM)
+        _place(self.options, [options, boot_file, server_name])
+        used = _BOOT_FILE * bool(boot_file.content) | _SERVER_NAME * bool(server_name.content)
+        overload = bytes([Option.OVERLOAD, 1, used])
         header = self._pack_header(boot_file.pack() or self.boot_file, server_name.pack() or self.server_name)
-        return header + (options.pack() or _END).ljust(SMALLEST - _HEADER.size, b"\0")
+        return header + (options.content + overload + _END).ljust(SMALLEST - _HEADER.size, b"\0")
 
     def _pack_header(self, boot_file: bytes, server_name: bytes) -> bytes:
         for what, value, size in (
@@ -172,11 +168,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         if cookie != _COOKIE or hardware_size > 16:
             raise WireError(f"DHCP: cookie {cookie.hex()}, hardware address of {hardware_size} bytes")
         options = _read(data[_HEADER.size :], {})
-        overload = _Overload(int.from_bytes(options.pop(Option.OVERLOAD, b""), "big") & 3)
-        for area, field in ((_Overload.BOOT_FILE, boot_file), (_Overload.SERVER_NAME, server_name)):
-            if area in overload:
-                _read(field, options)
-        options.pop(Option.OVERLOAD, None)
+        overload = int.from_bytes(options.pop(Option.OVERLOAD, b""), "big")
+        if overload & _BOOT_FILE:
+            boot_file = _read_spare(boot_file, options)
+        if overload & _SERVER_NAME:
+            server_name = _read_spare(server_name, options)
         return Message(
             op=op,
             xid=xid,
@@ -189,8 +185,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             yiaddr=addresses[1],
             siaddr=addresses[2],
             giaddr=addresses[3],
-            server_name=b"" if _Overload.SERVER_NAME in overload else server_name.partition(b"\0")[0],
-            boot_file=b"" if _Overload.BOOT_FILE in overload else boot_file.partition(b"\0")[0],
+            server_name=server_name.partition(b"\0")[0],
+            boot_file=boot_file.partition(b"\0")[0],
             options=options,
         )
 
@@ -216,17 +212,17 @@ class _Area:
 
 def _encode(code: int, value: bytes) -> bytes:
     """An option, in several parts if it is long (RFC 3396)."""
-    parts = [value[start : start + 255] for start in range(0, len(value), 255)] or [b""]
-    return b"".join(bytes([code, len(part)]) + part for part in parts)
+    if code == Option.OVERLOAD or not _PAD_CODE < code < _END_CODE:
+        raise WireError(f"DHCP: {code!r} is not the code of an option that a message holds, 1 to 254 but 52")
+    if len(value) <= 255:
+        return bytes((code, len(value))) + value
+    parts = [value[start : start + 255] for start in range(0, len(value), 255)]
+    return b"".join(bytes((code, len(part))) + part for part in parts)
 
 
 def _place(options: Mapping[int, bytes], areas: list[_Area]) -> None:
     """Put every option into the first area that has room for it, or its parts into several (RFC 3396)."""
     for code, value in options.items():
-        if code == Option.OVERLOAD or not Option.PAD < code < Option.END:
-            raise WireError(
-                f"DHCP: {code!r} is not the code of an option that a message holds, 1 to 254 but 52"
-            )
         encoded = _encode(code, value)
         area = next((area for area in areas if area.left >= len(encoded)), None)
         if area is not None:
@@ -248,9 +244,9 @@ def _divide(code: int, value: bytes, areas: list[_Area]) -> bytes:
 def _read(area: bytes, options: dict[int, bytes]) -> dict[int, bytes]:
     """Add the options of an area; parts of one option are joined (RFC 3396)."""
     position = 0
-    while position < len(area) and (code := area[position]) != Option.END:
+    while position < len(area) and (code := area[position]) != _END_CODE:
         position += 1
-        if code == Option.PAD:
+        if code == _PAD_CODE:
             continue
         size = area[position] if position < len(area) else 0
         value = area[position + 1 : position + 1 + size]
@@ -259,6 +255,13 @@ def _read(area: bytes, options: dict[int, bytes]) -> dict[int, bytes]:
         options[code] = options.get(code, b"") + bytes(value)
         position += 1 + size
     return options
+
+
+def _read_spare(area: bytes, options: dict[int, bytes]) -> bytes:
+    """Add the options of a header's field that is overloaded; what it holds besides is nothing."""
+    _read(area, options)
+    options.pop(Option.OVERLOAD, None)
+    return b""
 
 
 # Values of options
@@ -298,6 +301,7 @@ def unpack_text(data: bytes) -> str:
 
 
 def pack_addresses(addresses: Iterable[int]) -> bytes:
+    """Addresses, one after the other."""
     return b"".join(map(address_bytes, addresses))
 
 
