@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import os
@@ -78,7 +79,8 @@ class Controller:
         deadline = time.monotonic() + timeout
         self._await(self._modules_missing, deadline)
         self._introduce()
-        self._await(self._connection_missing, deadline)
+        datapath_id = self.hypervisor.datapath_id()
+        self._await(lambda: self._switch_missing(datapath_id), deadline)
 
     def terminate(self, *, timeout: float = 10.0) -> int:
         """Stop the process in order (SIGTERM) and give its exit status; killed when it takes longer than `timeout`."""
@@ -174,8 +176,17 @@ class Controller:
                 )
             time.sleep(0.02)
 
-    def _connection_missing(self) -> str | None:
-        return None if self.hypervisor.is_connected() else "the switch to connect"
+    def _switch_missing(self, datapath_id: str) -> str | None:
+        """Ask the controller: `is_connected` in the switch's database is up to five seconds old."""
+        try:
+            switches: list[dict[str, Any]] = self.call("openflowmanager/status")
+        except ControllerError as error:
+            if error.status == http.HTTPStatus.NOT_FOUND:
+                return None  # the settings load no module that wants switches
+            raise
+        ours = [switch for switch in switches if switch["datapath_id"] == datapath_id]
+        ready = any(switch["connected"] and switch["settled"] for switch in ours)
+        return None if ready else f"the switch to be connected and settled (now: {ours or 'not connected'})"
 
     def _modules_missing(self) -> str | None:
         """What is still missing; None when nothing is. ControllerError when a module has failed for good."""

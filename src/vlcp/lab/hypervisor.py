@@ -41,11 +41,6 @@ class Hypervisor(OpenVSwitch):
         """
         self.vsctl("set-controller" if urls else "del-controller", BRIDGE, *urls)
 
-    def is_connected(self) -> bool:
-        """Whether the bridge has a connection with every controller that it was given, and at least one."""
-        states = self.vsctl("--bare", "--columns=is_connected", "list", "Controller").split()
-        return bool(states) and set(states) == {"true"}
-
     def add_machine(
         self,
         title: str,

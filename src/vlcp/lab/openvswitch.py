@@ -127,6 +127,10 @@ class OpenVSwitch(Namespace):
         """What the bridge would do with a packet (`in_port=1,icmp,...`), from `ofproto/trace` of ovs-vswitchd(8)."""
         return self.appctl("ofproto/trace", bridge, packet)
 
+    def datapath_id(self, bridge: str = BRIDGE) -> str:
+        """The datapath id of a bridge: 16 hexadecimal digits."""
+        return self.vsctl("get", "Bridge", bridge, "datapath_id").strip('"')
+
     def port_number(self, interface: str) -> int:
         """The OpenFlow port number of an interface; LabError when the switch gave it none."""
         number = self.vsctl("--if-exists", "get", "Interface", interface, "ofport")
