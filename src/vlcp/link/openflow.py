@@ -47,8 +47,7 @@ CLOSING_TIME = 3.0
 """Seconds: until the peer said hello, until it said who it is, until an idle peer is asked for a sign of life, until it
 must have given one, until a closing connection that cannot send what it still holds is cut."""
 
-_LARGEST_MESSAGE = 65535
-_BUFFER_SIZE = 4 * (_LARGEST_MESSAGE + 1)
+_BUFFER_SIZE = 1 << 18  # several of the longest messages, which have 65535 bytes
 _MOST_EARLY_MESSAGES = 1024
 _BAD_VERSION = 0
 
@@ -203,11 +202,9 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
             self._check_open()
 
     def pause_writing(self) -> None:
-        """The peer is slow."""
         self._outbox.pause()
 
     def resume_writing(self) -> None:
-        """The peer has caught up."""
         self._outbox.resume()
 
     # Receiving
@@ -222,11 +219,9 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         self.send(Hello())
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the transport puts what it reads."""
         return self._buffer[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take every whole message out of the buffer."""
         self._filled += nbytes
         self._counters["bytes_in"] += nbytes
         self._last_heard = self._loop.time()
@@ -262,7 +257,6 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
             self._deliver(message)
 
     def _take_answer(self, message: Message) -> bool:
-        """Whether somebody has waited for it."""
         if isinstance(message, EchoReply):
             return True
         if isinstance(message, FeaturesReply) and self.features is None:

@@ -236,9 +236,9 @@ class _Compiler:
                 targets = "".join(f"{target}, " for target in part.targets)
                 call = f"unpack_run{index}(data, offset)"
                 lines += [f"{targets}= {call}" if targets else call, f"offset += {layout.size}"]
+                lines.append("if offset > end: fit(cls, offset, end)")
             else:
                 lines.append(f"{part}, offset = unpack_{part}(data, offset, end)")
-        lines.append("if offset > end: fit(cls, offset, end)")
         values = [f"from_{name}({name})" if f"from_{name}" in self.scope else name for name in self.names]
         values += ["xid=xid"] if self.takes_xid else []
         lines.append(f"return cls({', '.join(values)})")

@@ -146,7 +146,14 @@ def encode_match(match: Match | Buffer) -> bytes:
 
 
 def _encode(values: dict[str, Value]) -> bytes:
-    fields = b"".join([encode_field(name, values[name]) for name in _in_order(values)])
+    parts = []
+    for name in _in_order(values):
+        value, wire = values[name], _WIRE.get(name)
+        if isinstance(value, int) and wire is not None:  # the usual case without a call
+            parts.append(wire[0] + value.to_bytes(wire[2], "big"))
+        else:
+            parts.append(encode_field(name, value))
+    fields = b"".join(parts)
     length = len(fields) + 4
     return _PREFIX.pack(_OXM, length) + fields + bytes(-length % 8)
 
