@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +80,9 @@ async def pair(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     server = await asyncio.start_unix_server(lambda r, w: peers.put_nowait(Peer(r, w)), path)
     made: list[Pair] = []
 
-    async def make(greet: bool = True, **options: object) -> Pair:
+    async def make(greet: bool = True, **options: Any) -> Pair:
         address = Address("unix", path=path)
-        _, connection = await connect(address, lambda: OpenFlowConnection(**options))  # type: ignore[arg-type]  # any
+        _, connection = await connect(address, lambda: OpenFlowConnection(**options))
         made.append(Pair(await peers.get(), connection))
         if greet:
             await made[-1].peer.greet()
