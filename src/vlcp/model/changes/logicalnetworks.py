@@ -24,8 +24,8 @@ from vlcp.model.kinds import Kinds, kind_of
 from vlcp.model.objects import Listed, LogicalNetwork, PhysicalNetwork
 from vlcp.model.params import Placed
 
-NUMBERS = 0x7FFFFFFF
-"""A network's number is one of 1 .. NUMBERS: the register that holds it has 32 bits, and the highest stays free."""
+NUMBERS = 0x1FFFFFF
+"""A network's number is one of 1 .. NUMBERS: 25 bits, since each network owns 64 group numbers on a switch."""
 
 
 class NewLogicalNetworks(NamedTuple):
