@@ -30,6 +30,7 @@ MACHINES = ("alice", "bob")
 
 _SHOWN = ("id", "type", "physicalnetwork", "logicalnetwork", "subnet", "cidr", "mac_address", "ip_address")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INFINITE = 0xFFFFFFFF  # the lease time of a lease without end, RFC 2131 section 3.3
 _INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -118,9 +119,8 @@ class Demonstration:
             raise LabError(
                 f"{machine.title} got {lease.address}, but its logical port has {port['ip_address']}"
             )
-        self.steps.detail(
-            f"{machine.title}: {client} got {lease.address} for {lease.seconds} s from {lease.server}"
-        )
+        term = "without end" if lease.seconds == _INFINITE else f"for {lease.seconds} s"
+        self.steps.detail(f"{machine.title}: {client} got {lease.address} {term} from {lease.server}")
 
     def _ping(self, machine: Machine, to: Machine) -> DrawnMachine:
         address, destination = machine.addresses[0], to.addresses[0].partition("/")[0]
