@@ -137,8 +137,7 @@ def fetch(plan: Plan, town: Town) -> int:
             return rounds
         rounds += 1
         town.known |= {*keys, *directories}
-        joined = {name: town.directories.get(name, set()) for name in directories}
-        plan.change(keys, joined=joined, directories=directories)
+        plan.change(keys, directories=directories)
 
 
 @pytest.mark.parametrize("reveal", [True, False], ids=["all known", "reads are fetched"])

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from vlcp.derive.graph import Call
-from vlcp.flow.rules import Flow, GroupEntry, cookie_of, scope_mask
-from vlcp.wire.openflow import encode_buckets, encode_instructions, encode_match
+from vlcp.flow.rules import EncodedFlow, EncodedGroup, cookie_of, scope_mask
 
 
 class FlowKey(NamedTuple):
@@ -54,9 +53,9 @@ class Desired:
         cookie = cookie_of(call)
         gone, come = set(before).difference(now), set(now).difference(before)
         for product in gone:
-            self._withdraw(encode_key(product), call)
+            self._withdraw(_key(product), call)
         for product in come:
-            self._want(*_encode(product, cookie), call)
+            self._want(_key(product), _value(product, cookie), call)
         if now:
             self.causes[cookie] = call
         else:
@@ -148,15 +147,11 @@ def _order(change: Change) -> tuple[int, int]:
     return (1, 0)
 
 
-def encode_key(product: Flow | GroupEntry) -> FlowKey | int:
-    """The key of a flow or group."""
-    if isinstance(product, GroupEntry):
+def _key(product: EncodedFlow | EncodedGroup) -> FlowKey | int:
+    if isinstance(product, EncodedGroup):
         return product.group_id
-    return FlowKey(product.table, product.priority, encode_match(product.match))
+    return FlowKey(product.table, product.priority, product.match)
 
 
-def _encode(product: Flow | GroupEntry, cookie: int) -> tuple[FlowKey | int, FlowValue | bytes]:
-    key = encode_key(product)
-    if isinstance(product, GroupEntry):
-        return key, encode_buckets(product.buckets)
-    return key, FlowValue(cookie, encode_instructions(product.instructions))
+def _value(product: EncodedFlow | EncodedGroup, cookie: int) -> FlowValue | bytes:
+    return product.buckets if isinstance(product, EncodedGroup) else FlowValue(cookie, product.instructions)

@@ -87,11 +87,14 @@ class Plan:
         directories: Iterable[Key] = (),
     ) -> None:
         """The source has changed: values of keys, names in directories, and directories that just became known."""
+        directories = tuple(directories)
         self._unread_expansions.difference_update(joined, directories)
         for directory, names in left.items():
             self._leave(directory, names)
         for directory, names in joined.items():
             self._join(directory, names)
+        for directory in directories:
+            self._join(directory, self._names(directory))
         self.graph.touch(keys, {*joined, *left, *directories})
 
     def steps(self) -> Iterator[None]:
@@ -191,6 +194,10 @@ class Plan:
         cells, expansion.cells = expansion.cells, {}
         for cell in cells.values():
             self._release(cell)
+
+    def _names(self, directory: Key) -> Iterable[Any]:
+        names = self.graph.names(directory)
+        return () if isinstance(names, Unread) else names
 
     def _join(self, directory: Key, names: Iterable[Hashable]) -> None:
         for each in tuple(self._by_directory.get(directory, ())):

@@ -14,10 +14,33 @@ from zlib import crc32
 
 from vlcp.derive.graph import Call
 from vlcp.derive.view import View
-from vlcp.wire.openflow import Bucket, Instruction, Match
+from vlcp.wire.openflow import (
+    Bucket,
+    Instruction,
+    Match,
+    encode_buckets,
+    encode_instructions,
+    encode_match,
+)
 
 P = ParamSpec("P")
 Rule = Callable[Concatenate[View, P], tuple[Any, ...]]
+
+
+class EncodedFlow(NamedTuple):
+    """A flow entry in the form of a switch's dump."""
+
+    table: int
+    priority: int
+    match: bytes
+    instructions: bytes
+
+
+class EncodedGroup(NamedTuple):
+    """A group of type ALL in the form of a switch's dump."""
+
+    group_id: int
+    buckets: bytes
 
 
 class Flow(NamedTuple):
@@ -28,12 +51,21 @@ class Flow(NamedTuple):
     match: Match
     instructions: tuple[Instruction, ...]
 
+    def encode(self) -> EncodedFlow:
+        """The flow in the form of a dump. ValueError: no switch could hold it."""
+        instructions = encode_instructions(self.instructions)
+        return EncodedFlow(self.table, self.priority, encode_match(self.match), instructions)
+
 
 class GroupEntry(NamedTuple):
     """A group of type ALL that a switch shall have: a copy of the packet to every bucket."""
 
     group_id: int
     buckets: tuple[Bucket, ...]
+
+    def encode(self) -> EncodedGroup:
+        """The group in the form of a dump. ValueError: no switch could hold it."""
+        return EncodedGroup(self.group_id, encode_buckets(self.buckets))
 
 
 class Send(NamedTuple):
@@ -66,10 +98,13 @@ class Feature:
         return f"Feature({self.name!r}, {self.number})"
 
     def rule(self, function: Callable[Concatenate[View, P], Iterable[Any]]) -> Rule[P]:
-        """Decorator: a rule of this feature, written as a generator of items."""
+        """Decorator: a rule of this feature, written as a generator of items.
+
+        Flows and groups are encoded here, so that one that cannot be is the failure of this rule alone.
+        """
 
         def rule(view: View, /, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
-            return tuple(function(view, *args, **kwargs))
+            return tuple(map(_encoded, function(view, *args, **kwargs)))
 
         functools.update_wrapper(rule, function)
         setattr(rule, "feature", self)  # noqa: B010 - functions take attributes, but their type does not say so
@@ -85,6 +120,10 @@ class Feature:
         """Decorator: the pure function that answers the packets which this feature's flows send up."""
         self.on_packet = function
         return function
+
+
+def _encoded(item: Any) -> Any:
+    return item.encode() if isinstance(item, Flow | GroupEntry) else item
 
 
 def feature_of(call: Call) -> Feature:

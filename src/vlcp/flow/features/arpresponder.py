@@ -79,7 +79,8 @@ def reply(address: str, mac: str) -> tuple[Any, ...]:
                 SetField("eth_src", mac_number(mac)),
                 SetField("arp_op", 2),
                 RegLoad(FLAGS, 1, HAIRPIN_BIT, 1),
-                RegMove("in_port", OUT_PORT, 32),
+                SetField(OUT_PORT, 0),  # a move of the port writes the lower half only
+                RegMove("in_port", OUT_PORT, 16),
             )
         ),
         GotoTable(Table.EGRESS),
