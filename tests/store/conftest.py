@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from store.host import Host, running
 from vlcp.store.contract import Backend
 from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.memory import MemoryBackend
@@ -24,3 +25,16 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await backend.open()
     yield backend
     await backend.close()
+
+
+@pytest.fixture
+async def host(backend: Backend) -> AsyncIterator[Host]:
+    async with running(backend) as host:
+        yield host
+
+
+@pytest.fixture
+async def other(backend: Backend) -> AsyncIterator[Host]:
+    """Another process at the same store."""
+    async with running(backend) as host:
+        yield host

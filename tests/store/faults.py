@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vlcp.store.contract import (
     Backend,
@@ -42,16 +42,16 @@ class BadLine:
         await self.backend.close()
 
     async def read(self, keys: Sequence[str] = (), directories: Sequence[str] = ()) -> Snapshot:
-        await self._delay()
+        await self.delay()
         self.reads.append((sorted(keys), sorted(directories)))
         snapshot = await self.backend.read(keys, directories)
-        await self._delay()
+        await self.delay()
         return snapshot
 
     async def commit(
         self, preconditions: Preconditions, writes: Mapping[str, bytes | None]
     ) -> Committed | Conflict:
-        await self._delay()
+        await self.delay()
         self.commits.append((preconditions, writes))
         if self.lost_requests:
             self.lost_requests -= 1
@@ -60,7 +60,7 @@ class BadLine:
         if self.lost_replies:
             self.lost_replies -= 1
             raise StoreUnavailableError("the reply was lost")
-        await self._delay()
+        await self.delay()
         return result
 
     def watch(self, handler: NotificationHandler) -> Watcher:
@@ -68,13 +68,33 @@ class BadLine:
             if not self.deaf:
                 handler(keys, revision)
 
-        return self.backend.watch(hear)
+        return SlowWatcher(self, self.backend.watch(hear))
 
     def statistics(self) -> Mapping[str, int | float | str]:
         return self.backend.statistics()
 
-    async def _delay(self) -> None:
+    async def delay(self) -> None:
         for _ in range(self.chance.randrange(4) if self.chance else 0):
             await asyncio.sleep(0)
         if self.away:
             raise StoreUnavailableError("the line is cut")
+
+
+class SlowWatcher:
+    """A watcher behind the bad line."""
+
+    def __init__(self, line: BadLine, watcher: Watcher) -> None:
+        self._line = line
+        self._watcher = watcher
+
+    async def add(self, keys: Iterable[str] = (), directories: Iterable[str] = ()) -> None:
+        keys, directories = list(keys), list(directories)
+        await self._line.delay()
+        await self._watcher.add(keys, directories)
+        await self._line.delay()
+
+    def remove(self, keys: Iterable[str] = (), directories: Iterable[str] = ()) -> None:
+        self._watcher.remove(keys, directories)
+
+    def close(self) -> None:
+        self._watcher.close()

@@ -106,9 +106,15 @@ async def test_commits_that_arrive_together_share_a_transaction(path: str) -> No
     backend = EmbeddedBackend(path)
     await backend.open()
     results = await asyncio.gather(
-        *(backend.commit(Preconditions({f"k{n}": None}), {f"k{n}": b"1"}) for n in range(200))
+        *(
+            backend.commit(Preconditions({f"k{n}": None}), {f"k{n}": b"1", "last": str(n).encode()})
+            for n in range(200)
+        )
     )
     statistics = backend.statistics()
+    await backend.close()
+    await backend.open()
+    assert (await value(backend, "k0"), await value(backend, "last")) == (b"1", b"199")
     await backend.close()
     assert all(isinstance(result, Committed) for result in results)
     assert statistics["commits"] == 200
@@ -266,7 +272,8 @@ async def test_a_full_disk_refuses_and_changes_nothing(small_disk: Path) -> None
     assert backend.statistics()["state"] == "failing"
     assert told == []
     ballast.unlink()
-    await write(backend, a=b"4")
+    unchanged = Preconditions({"a": version, "small": None})
+    assert isinstance(await backend.commit(unchanged, {"a": b"4"}), Committed)
     assert backend.statistics()["state"] == "open"
     assert told == [frozenset({"a"})]
     await backend.close()

@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from store.faults import BadLine
+from store.host import decode, put, until
 from vlcp.derive.view import UNREAD, Source
 from vlcp.store.contract import Backend, Preconditions, StoreUnavailableError
 from vlcp.store.known import Change, UndecodableError
 from vlcp.store.memory import MemoryBackend
 from vlcp.store.mirror import Mirror, Reader
-
-
-def decode(key: str, data: bytes) -> Any:
-    return json.loads(data)
-
-
-async def put(backend: Backend, **values: Any) -> str:
-    """Write values as JSON; `__` in a name stands for `/`, None deletes."""
-    result = await backend.commit(
-        Preconditions(),
-        {
-            name.replace("__", "/"): None if value is None else json.dumps(value).encode()
-            for name, value in values.items()
-        },
-    )
-    assert not hasattr(result, "fresh")
-    return result.version
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 (the condition is anything that can be seen from outside)
-            await asyncio.sleep(0.001)
 
 
 async def quiet() -> None:
@@ -378,5 +355,5 @@ async def test_after_random_commits_the_mirror_equals_the_store(
         assert follower.names == names
         for key in NAMES:
             assert fickle.reader.get(key) == stored.get(key)
-        assert {name: set(fickle.reader.members(name)) for name in DIRECTORIES} == names  # type: ignore[arg-type]
+        assert {name: set(fickle.reader.members(name)) for name in DIRECTORIES} == names  # type: ignore[arg-type]  # they are read
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR], caplog.text

@@ -4,84 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import pytest
 
-from store.faults import BadLine
-from store.test_mirror import decode, put, until
+from store.host import Host, put, running
 from vlcp.derive.view import PendingError
-from vlcp.store.contract import Backend, Preconditions, StoreUnavailableError
+from vlcp.store.contract import Preconditions, StoreUnavailableError
 from vlcp.store.known import UndecodableError
 from vlcp.store.memory import MemoryBackend
-from vlcp.store.mirror import Mirror
 from vlcp.store.transaction import (
     NotEmptyError,
     Outcome,
     TransactionTimeoutError,
     TransactionView,
-    Transactor,
 )
-
-
-def encode(key: str, value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-class Host:
-    """One process that uses a store."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.line = BadLine(backend)
-        self.mirror = Mirror(self.line, decode)
-        self.transactor = Transactor(self.line, self.mirror, encode)
-        self.reader = self.mirror.reader(lambda change: None)
-
-    async def value(self, key: str) -> Any:
-        entry = (await self.line.backend.read([key])).entries[key]
-        return json.loads(entry.value) if entry is not None else None
-
-    async def follow(self, *names: str) -> None:
-        await self.reader.ready(
-            [name for name in names if not name.endswith("/")], [name for name in names if name.endswith("/")]
-        )
-
-
-@contextlib.asynccontextmanager
-async def running(backend: Backend) -> AsyncIterator[Host]:
-    host = Host(backend)
-    await host.mirror.start()
-    try:
-        yield host
-    finally:
-        await host.mirror.stop()
-
-
-@pytest.fixture
-async def host(backend: Backend) -> AsyncIterator[Host]:
-    async with running(backend) as host:
-        yield host
-
-
-@pytest.fixture
-async def other(backend: Backend) -> AsyncIterator[Host]:
-    """Another process at the same store."""
-    async with running(backend) as host:
-        yield host
 
 
 def increment(view: TransactionView, key: str) -> Outcome:
     following = (view.get(key) or 0) + 1
     return Outcome({key: following}, answer=following)
-
-
-def take_free(view: TransactionView, owner: str) -> Outcome:
-    for number in view.free("n/", 1, 1000, str):
-        if view.get(f"n/{number}") is None:
-            return Outcome({f"n/{number}": owner}, answer=number)
-    raise LookupError("no number is free")
 
 
 async def test_a_change_is_committed_and_answered(host: Host) -> None:
@@ -343,86 +285,40 @@ async def test_a_lost_reply_that_leaves_no_trace_is_an_error_and_not_a_guess(hos
     assert await host.value("a") == 2
 
 
+async def test_a_key_that_somebody_else_created_is_no_lost_reply(host: Host) -> None:
+    """The request was lost, and before we could look another process took the key."""
+
+    async def late(preconditions: Preconditions, writes: Any) -> NoReturn:
+        await put(host.line.backend, a="other's")
+        raise StoreUnavailableError("the request was lost")
+
+    def create(view: TransactionView, key: str) -> Outcome:
+        assert view.get(key) is None
+        return Outcome({key: "mine"})
+
+    host.line.commit = late  # type: ignore[method-assign]  # what happens between request and reply
+    with pytest.raises(StoreUnavailableError, match="the request was lost"):
+        await host.transactor.run(create, "a")
+    assert await host.value("a") == "other's"
+
+
+async def test_a_listing_that_proved_stale_is_read_past_the_mirror(host: Host) -> None:
+    def count(view: TransactionView, directory: str) -> Outcome:
+        return Outcome({"out": len(view.members(directory))})
+
+    await put(host.line, d__x=1, d__y=1)
+    await host.follow("d/")
+    host.line.deaf = True
+    await put(host.line, d__x=None)
+    await host.transactor.run(count, "d/", timeout=5)
+    assert await host.value("out") == 1
+
+
 async def test_a_store_that_refuses_twice_is_an_error(host: Host) -> None:
     host.line.lost_requests = 5
     with pytest.raises(StoreUnavailableError, match="the request was lost"):
         await host.transactor.run(increment, "a")
     assert host.line.lost_requests == 3
-
-
-async def test_free_numbers_are_the_lowest(host: Host) -> None:
-    await put(host.line, n__1="x", n__2="x", n__4="x")
-    assert [(await host.transactor.run(take_free, "me")).answer for _ in range(3)] == [3, 5, 6]
-    await put(host.line, n__2=None)
-    await until(lambda: "2" not in (host.mirror.names("n/") or ()))
-    assert (await host.transactor.run(take_free, "me")).answer == 2
-    assert (await host.transactor.run(take_free, "me")).answer == 7
-
-
-async def test_concurrent_takers_of_one_process_do_not_collide(host: Host) -> None:
-    results = await asyncio.gather(*(host.transactor.run(take_free, str(n)) for n in range(300)))
-    assert sorted(result.answer for result in results) == list(range(1, 301))
-    assert host.transactor.statistics()["conflicts"] == 0
-
-
-async def test_no_number_is_given_twice_by_two_processes(host: Host, other: Host) -> None:
-    results = await asyncio.gather(
-        *(each.transactor.run(take_free, f"{each} {n}") for n in range(200) for each in (host, other))
-    )
-    numbers = [result.answer for result in results]
-    assert len(set(numbers)) == 400
-    assert max(numbers) <= 400 + 64
-
-
-async def test_a_number_that_was_not_taken_is_free_again(host: Host) -> None:
-    def look_only(view: TransactionView, params: None) -> Outcome:
-        return Outcome({}, answer=next(view.free("n/", 1, 9, str)))
-
-    def fail(view: TransactionView, params: None) -> NoReturn:
-        next(view.free("n/", 1, 9, str))
-        raise ValueError("something else is wrong")
-
-    assert (await host.transactor.run(look_only, None)).answer == 1
-    with pytest.raises(ValueError, match="something else"):
-        await host.transactor.run(fail, None)
-    assert (await host.transactor.run(take_free, "me")).answer == 1
-
-
-async def test_a_batch_takes_a_number_for_each(host: Host) -> None:
-    def take_many(view: TransactionView, count: int) -> Outcome:
-        numbers = [next(view.free("n/", 1, 5000, str)) for _ in range(count)]
-        assert view.many(f"n/{n}" for n in numbers) == [None] * count
-        return Outcome({f"n/{n}": 1 for n in numbers}, answer=numbers)
-
-    assert (await host.transactor.run(take_many, 1000)).answer == list(range(1, 1001))
-    assert (await host.transactor.run(take_many, 3)).answer == [1001, 1002, 1003]
-
-
-async def test_the_last_numbers_are_given_although_somebody_looks_at_them(host: Host) -> None:
-    """Nine transactions that take nothing hold on to nine of ten numbers while ten others want all ten."""
-
-    def look(view: TransactionView, params: None) -> Outcome:
-        next(view.free("n/", 1, 10, str))
-        return Outcome({"hot": (view.get("hot") or 0) + 1})
-
-    def take(view: TransactionView, params: None) -> Outcome:
-        for number in view.free("n/", 1, 10, str):
-            if view.get(f"n/{number}") is None:
-                return Outcome({f"n/{number}": 1}, answer=number)
-        raise LookupError("no number is free")
-
-    await host.transactor.run(look, None)
-    looking = [host.transactor.run(look, None) for _ in range(9)]
-    results = await asyncio.gather(*looking, *(host.transactor.run(take, None) for _ in range(10)))
-    assert sorted(result.answer for result in results[9:]) == list(range(1, 11))
-    with pytest.raises(LookupError):
-        await host.transactor.run(take, None)
-
-
-async def test_when_all_numbers_are_taken_the_change_says_so(host: Host) -> None:
-    await put(host.line, **{f"n__{n}": 1 for n in range(1, 1001)})
-    with pytest.raises(LookupError):
-        await host.transactor.run(take_free, "me")
 
 
 async def test_a_cancelled_transaction_leaves_the_way_free(host: Host) -> None:

@@ -150,7 +150,7 @@ class Transactor:
             0,
         )
 
-    async def run(self, change: Change[P], params: P, *, timeout: float = 60.0) -> Result:  # noqa: ASYNC109
+    async def run(self, change: Change[P], params: P, *, timeout: float = 60.0) -> Result:  # noqa: ASYNC109 (its own error)
         """Run a pure change until it is committed or raises. It may be called any number of times.
 
         `timeout` is in seconds; then `TransactionTimeoutError`. `StoreUnavailableError`: the store is away; if a commit
