@@ -22,11 +22,12 @@ from vlcp.datapath.dump import read_installed
 from vlcp.datapath.facts import Facts, SwitchSource
 from vlcp.datapath.packets import answer, packet_out
 from vlcp.datapath.tables import Change, Desired, FlowKey, Installed, difference
-from vlcp.datapath.update import message_of
+from vlcp.datapath.update import describe, message_of
 from vlcp.derive.plain import PlainView
 from vlcp.derive.plan import Plan
 from vlcp.derive.view import Source
 from vlcp.flow import facts as fact_keys
+from vlcp.flow.explain import Explanation, explain
 from vlcp.flow.rules import Feature, scope_of
 from vlcp.link.openflow import BundleError, OpenFlowConnection
 from vlcp.wire.openflow import Message, PacketIn, PortDesc, PortReason, PortStatus
@@ -272,7 +273,7 @@ class Switch:
         self.counters.changes += len(changes)
         if self.log.isEnabledFor(logging.DEBUG):
             for change in changes:
-                self.log.debug("%s", change)
+                self.log.debug("%s", describe(change))
 
     def _refuse(self, changes: list[Change], error: BundleError) -> None:
         loop = asyncio.get_running_loop()
@@ -280,7 +281,7 @@ class Switch:
         for change in changes:
             self._refused[change.key] = loop.time()
             self._deferred.add(change.key)
-            self.log.error("The switch refuses %s: %s", change, error)
+            self.log.error("The switch refuses to %s: %s", describe(change), error)
         loop.call_later(RETRY_REFUSED, self._news.set)
 
     def _may_send(self, change: Change) -> bool:
@@ -334,6 +335,11 @@ class Switch:
             "refused": len(self._refused),
             "conflicts": len(self.desired.conflicts),
         }
+
+    def explain(self, cookie: int) -> Explanation | None:
+        """Why the flows with this cookie are there; None if the switch shall have none."""
+        call = self.desired.causes.get(cookie)
+        return None if call is None else explain(call)
 
     def statistics(self) -> dict[str, int]:
         """Counts since the start."""

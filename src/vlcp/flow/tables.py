@@ -1,6 +1,6 @@
 """The pipeline: fixed table numbers with gaps, so that a restart finds every flow where it was.
 
-The gaps are for what is to come: port security and access lists before `L2_INPUT`, tunnels, neighbour discovery and
+The gaps are for what is to come: port security and access lists before `L2INPUT`, tunnels, neighbour discovery and
 address translation beside the tables that they resemble, access lists of the receiver before `EGRESS`.
 """
 
@@ -14,13 +14,13 @@ class Table(IntEnum):
 
     INGRESS = 0
     """By port (and tag or tunnel key): sets the registers. Unknown: dropped."""
-    L2_INPUT = 20
+    L2INPUT = 20
     """Frames that no bridge forwards are dropped."""
     ARP = 30
     """ARP requests are answered in the switch."""
-    L3_INPUT = 40
+    L3INPUT = 40
     """Packets to the network's own services: DHCP, gateways."""
-    L2_OUTPUT = 70
+    L2OUTPUT = 70
     """The out port, by destination MAC address."""
     EGRESS = 100
     """Output, to one port or to all of the network."""

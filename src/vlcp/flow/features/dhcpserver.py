@@ -71,7 +71,7 @@ def requests(view: View, network_id: str) -> Iterator[Any]:
     network: LogicalNetwork | None = view.get(keys.logical_network(network_id))
     if network is None:
         return
-    yield Flow(Table.L3_INPUT, PRIORITY, _request(network, eth_dst=MULTICAST), _UP)
+    yield Flow(Table.L3INPUT, PRIORITY, _request(network, eth_dst=MULTICAST), _UP)
     yield Each(servers_of(network_id), server, (network_id,))
 
 
@@ -84,7 +84,7 @@ def server(view: View, network_id: str, address: str) -> Iterator[Any]:
         return
     yield Flow(Table.ARP, PRIORITY, request(network.number, address), reply(address, settings.servermac))
     match = _request(network, ipv4_dst=address_number(address))
-    yield Flow(Table.L3_INPUT, PRIORITY, match, _UP)
+    yield Flow(Table.L3INPUT, PRIORITY, match, _UP)
 
 
 @FEATURE.answer

@@ -27,10 +27,10 @@ BRIDGE_RESERVED = (0x0180C2000000, 0xFFFFFFFFFFF0)
 @FEATURE.root
 def frames(view: View) -> Iterator[Any]:
     """Frames from a group address or to a reserved one are dropped; frames to a group go to all of the network."""
-    yield Flow(Table.L2_INPUT, PRIORITY, Match(eth_src=MULTICAST), ())
-    yield Flow(Table.L2_INPUT, PRIORITY, Match(eth_dst=BRIDGE_RESERVED), ())
-    to_all = GotoTable(after(Table.L2_OUTPUT))
-    yield Flow(Table.L2_OUTPUT, PRIORITY + 10, Match(eth_dst=MULTICAST), (to_all,))
+    yield Flow(Table.L2INPUT, PRIORITY, Match(eth_src=MULTICAST), ())
+    yield Flow(Table.L2INPUT, PRIORITY, Match(eth_dst=BRIDGE_RESERVED), ())
+    to_all = GotoTable(after(Table.L2OUTPUT))
+    yield Flow(Table.L2OUTPUT, PRIORITY + 10, Match(eth_dst=MULTICAST), (to_all,))
     yield Each(facts.INTERFACES, known_address)
 
 
@@ -42,4 +42,4 @@ def known_address(view: View, iface_id: str) -> Iterator[Any]:
         return
     match = Match(**{OUT_NETWORK: place.network.number}, eth_dst=mac_number(place.port.mac_address))
     decide = ApplyActions((SetField(OUT_PORT, place.ofport),))
-    yield Flow(Table.L2_OUTPUT, PRIORITY + 2, match, (decide, GotoTable(after(Table.L2_OUTPUT))))
+    yield Flow(Table.L2OUTPUT, PRIORITY + 2, match, (decide, GotoTable(after(Table.L2OUTPUT))))

@@ -7,7 +7,9 @@ from typing import Any
 
 from vlcp.datapath.switch import Switch
 from vlcp.flow.rules import Feature
+from vlcp.flow.tables import PATH
 from vlcp.link.openflow import OpenFlowConnection
+from vlcp.server.api import BadParameterError, NotFoundError
 from vlcp.server.module import Module, api, depend
 from vlcp.server.server import Server
 from vlcp.service.connection.openflowserver import OpenflowServer
@@ -91,6 +93,32 @@ class OpenflowManager(Module):
     def status(self) -> list[dict[str, Any]]:
         """Return the state of every switch: connected, settled, counts of flows, what failed or was refused."""
         return [switch.status() for switch in self._switches.values()]
+
+    @api
+    def explain(self, cookie: int | str) -> dict[str, Any]:
+        """Return why the flows with this cookie are there: the feature, its rule in a sentence, and for what.
+
+        :param cookie: as a number, or as text such as 0x18ebc47278ebc47
+        """
+        try:
+            number = int(cookie, 0) if isinstance(cookie, str) else cookie
+        except ValueError:
+            raise BadParameterError(f"cookie: {cookie!r} is not a number such as 0x18ebc47278ebc47") from None
+        for switch in self._switches.values():
+            if (found := switch.explain(number)) is not None:
+                return found._asdict()
+        raise NotFoundError(f"no flow that a switch shall have has the cookie {number:#x}")
+
+    @api
+    def lastacquiredtables(
+        self, vhost: str = ""
+    ) -> tuple[list[tuple[str, int]], dict[str, list[tuple[str, int]]]]:
+        """Return the tables of the pipeline with their numbers, in all and by path ('' is the main path).
+
+        :param vhost: tables are the same for every virtual host
+        """
+        tables = [(table.name.lower(), table.value) for table in PATH]
+        return tables, {"": tables}
 
     def statistics(self) -> dict[str, Any]:
         """Figures of every switch."""
