@@ -30,6 +30,8 @@ class BadLine:
         """So many commits happen, but their replies are lost."""
         self.lost_requests = 0
         """So many commits never arrive."""
+        self.gate: asyncio.Event | None = None
+        """New watches wait for it."""
         self.deaf = False
         """Notifications are lost."""
         self.reads: list[tuple[list[str], list[str]]] = []
@@ -90,6 +92,8 @@ class SlowWatcher:
     async def add(self, keys: Iterable[str] = (), directories: Iterable[str] = ()) -> None:
         keys, directories = list(keys), list(directories)
         await self._line.delay()
+        if self._line.gate is not None:
+            await self._line.gate.wait()
         await self._watcher.add(keys, directories)
         await self._line.delay()
 

@@ -177,6 +177,21 @@ async def test_released_keys_are_forgotten_and_not_watched(line: BadLine, mirror
     assert one.changes == []
 
 
+async def test_a_change_between_two_ways_of_watching_is_not_missed(line: BadLine, mirror: Mirror) -> None:
+    """A key was followed as a member of a directory; that ends, and it is followed by its name from now on."""
+    one, other = Listener(mirror), Listener(mirror)
+    await put(line, d__x=1)
+    await one.reader.ready(directories=["d/"])
+    line.gate = asyncio.Event()
+    other.reader.want(["d/x"])
+    one.reader.release(directories=["d/"])
+    await quiet()
+    await put(line, d__x=2)
+    line.gate.set()
+    await until(lambda: bool(other.changes))
+    assert other.reader.get("d/x") == 2
+
+
 async def test_wanting_again_after_a_release_reads_again(line: BadLine, listener: Listener) -> None:
     await put(line, a=1)
     await listener.reader.ready(["a"])
