@@ -144,7 +144,7 @@ class Interfaces:
             self._at.pop(location, None)
             return None
         return min(
-            candidates.values(), key=lambda interface: (interface.ofport is None, interface.ofport or 0)
+            candidates.values(), key=lambda found: (found.ofport is None, found.ofport or 0, found.name)
         )
 
 

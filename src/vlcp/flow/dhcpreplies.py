@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from vlcp.flow.leases import Lease
 from vlcp.model.addresses import address_number, parse_prefix
 from vlcp.wire import WireError
@@ -42,7 +44,7 @@ def read_request(frame: bytes) -> Message | None:
     """The DHCP request in a frame; None for anything that no server answers, such as a relayed one."""
     try:
         packet = Packet.unpack(Frame.unpack(frame).payload)
-        datagram = Datagram.unpack(packet.payload, packet.source, packet.destination)
+        datagram = Datagram.unpack(packet.payload)  # a machine with checksum offload sends a wrong checksum
         message = Message.unpack(datagram.payload)
     except WireError:
         return None
@@ -72,11 +74,22 @@ def frame_of(reply: Message, request: Message, server_mac: int, lease: Lease) ->
     """The reply in the frame that reaches its client, which may not have an address yet."""
     server = address_number(lease.server)
     limit = int.from_bytes(request.options.get(Option.MAX_MESSAGE_SIZE, b""), "big") - 28
-    payload = reply.pack(max(ALWAYS_ACCEPTED, min(limit, _LARGEST)))
+    payload = _packed(reply, max(ALWAYS_ACCEPTED, min(limit, _LARGEST)))
     mac, address = _destination(reply)
     datagram = Datagram(SERVER_PORT, CLIENT_PORT, payload).pack(server, address)
     packet = Packet(server, address, _UDP, datagram, _TTL).pack()
     return Frame(mac, server_mac, IPV4, packet).pack()
+
+
+def _packed(reply: Message, limit: int) -> bytes:
+    """The bytes of a reply, without its last options if they do not fit."""
+    try:
+        return reply.pack(limit)
+    except WireError:
+        fewer = dict(list(reply.options.items())[:-1])
+        if not fewer:
+            raise
+        return _packed(msgspec.structs.replace(reply, options=fewer), limit)
 
 
 def _destination(reply: Message) -> tuple[int, int]:

@@ -223,3 +223,20 @@ def test_options_follow_the_clients_wishes() -> None:
     order = list(told)
     assert order[0] == Option.MESSAGE_TYPE
     assert order.index(Option.ROUTER) < order.index(Option.BROADCAST)
+
+
+def test_options_that_do_not_fit_are_left_out_from_the_end() -> None:
+    extra = tuple((code, tuple([1] * 250)) for code in range(200, 210))
+    told = options_of(request(MessageType.DISCOVER), world(port={"extra_dhcp_options": extra}))
+    sent = [code for code in range(200, 210) if code in told]
+    assert sent == list(range(200, 200 + len(sent)))
+    assert 0 < len(sent) < 10
+    assert Option.ROUTER in told
+
+
+def test_a_client_that_takes_more_is_told_more() -> None:
+    extra = tuple((code, tuple([1] * 250)) for code in range(200, 210))
+    roomy = {Option.MAX_MESSAGE_SIZE: (1500).to_bytes(2, "big")}
+    few = options_of(request(MessageType.DISCOVER), world(port={"extra_dhcp_options": extra}))
+    many = options_of(request(MessageType.DISCOVER, options=roomy), world(port={"extra_dhcp_options": extra}))
+    assert len(many) > len(few)
