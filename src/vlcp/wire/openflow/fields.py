@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 Value = int | tuple[int, int]
 Requirement = tuple[str, frozenset[int]]
@@ -316,6 +316,7 @@ def short_headers() -> dict[bytes, tuple[str, int, bool]]:
     }
 
 
+@cache
 def subfield_number(name: str) -> int:
     """The 32-bit header by which the older Nicira actions name a field."""
     return int(name, 16) if name.startswith("0x") else field_named(name).subfield.number
