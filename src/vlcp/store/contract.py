@@ -62,22 +62,27 @@ class Conflict:
 
 
 class StoreError(Exception):
-    """The base of what a store raises."""
+    """The base of what a store raises. `status`, where a class has one, is the HTTP status that tells a caller."""
 
 
 class StoreUnavailableError(StoreError):
     """The store cannot be reached now; whether a commit happened is unknown if one was under way."""
 
+    status = 503
+
 
 class TooLargeError(StoreError):
     """The commit is larger than the store takes; the text names the limit."""
+
+    status = 413
 
 
 class NotificationHandler(Protocol):
     """Called in the event loop, in commit order, once per commit, with every watched key that it wrote or deleted.
 
     `keys` holds whole keys: those watched by name and the members of watched directories. `revision` is the commit.
-    None as `keys` means: notifications may have been lost, read again everything that you watch.
+    None as `keys` means: notifications may have been lost, read again everything that you watch. No reply shows a
+    commit before the notification of it was delivered, so that all keys of a commit can be read together.
     """
 
     def __call__(self, keys: frozenset[str] | None, revision: str) -> None: ...
