@@ -29,12 +29,15 @@ async def port_times(bridge: Bridge, name: str) -> tuple[float, float]:
 
 
 async def measure_ports(bridge: Bridge) -> None:
-    rows, have = [], 0
+    rows: list[tuple[str, float, float, float]] = []
+    have = 0
     for size in SIZES:
         bulk = await testbed.timed(bridge.plug(*(f"t{number}" for number in range(have, size))))
         have = size
+        await bridge.rest()
         times = [await port_times(bridge, f"q{number}") for number in range(ROUNDS)]
-        rows.append((str(size), *map(testbed.median, zip(*times, strict=True)), bulk / 1e3))
+        plugged, complete = map(testbed.median, zip(*times, strict=True))
+        rows.append((str(size), plugged, complete, bulk / 1e3))
     testbed.show(("ports", "port ms", f"+{FLOWS_OF_A_PORT} flows ms", "bulk s"), rows)
     ratios = (f"{last / first:.1f}" for first, last in zip(rows[0][1:3], rows[-1][1:3], strict=True))
     print(f"{SIZES[-1]} ports to {SIZES[0]}: {', '.join(ratios)}")

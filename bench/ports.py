@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import testbed
@@ -19,16 +20,33 @@ from vlcp.lab import Controller
 
 SIZES = (10, 500)
 ROUNDS = 25
+PAUSE = 0.2
+"""Seconds of silence before each measurement: Open vSwitch goes on working for a while after a port has changed."""
 
 
-class Times(NamedTuple):
-    """Milliseconds of one round."""
+class Created(NamedTuple):
+    """Milliseconds from the call to its answer and to the flows, and the floor of the flows."""
 
     answered: float
-    created: float
-    created_floor: float
-    plugged: float
-    plugged_floor: float
+    flows: float
+    floor: float
+
+    @property
+    def own(self) -> float:
+        """The controller's own share."""
+        return self.flows - self.floor
+
+
+class Plugged(NamedTuple):
+    """Milliseconds from the transaction to the flows, and the floor of both."""
+
+    flows: float
+    floor: float
+
+    @property
+    def own(self) -> float:
+        """The controller's own share."""
+        return self.flows - self.floor
 
 
 class Network:
@@ -88,55 +106,69 @@ class Network:
         plugged = await testbed.timed(self.bridge.plug(name, identified=False))
         return plugged + await self.bridge.time_floor(self.flows_of_a_plug)
 
-    async def round(self, name: str) -> Times:
-        """One port comes and goes, twice."""
-        await self.bridge.plug(name)
-        await self.bridge.flows.silence(0.05)
-        answered, created = await self.time_created(name)
-        created_floor = await self.bridge.time_floor(self.flows_of_a_port)
-        await self._unplug(name)
-        plugged = await self.time_plugged(name)
-        await self._unplug(name)
-        await self.client.call("viperflow/deletelogicalport", id=name)
-        plugged_floor = await self.time_plugged_floor(f"{name}f")
-        await self.bridge.unplug(f"{name}f")
-        return Times(answered, created, created_floor, plugged, plugged_floor)
+    async def rounds_of_created(self, names: Sequence[str]) -> list[Created]:
+        """Logical ports come and go; their interfaces are there all the time."""
+        await self.bridge.plug(*names)
+        await self.bridge.rest()
+        rounds = []
+        for name in names:
+            await self.bridge.flows.silence(PAUSE)
+            floor = await self.bridge.time_floor(self.flows_of_a_port)
+            rounds.append(Created(*await self.time_created(name), floor))
+            gone = self.bridge.flows.fewer(self.flows_of_a_port)
+            await self.client.call("viperflow/deletelogicalport", id=name)
+            await gone
+        await self.bridge.unplug(*names)
+        return rounds
 
-    async def _unplug(self, name: str) -> None:
-        gone = self.bridge.flows.fewer(self.flows_of_a_plug)
-        await self.bridge.unplug(name)
-        await gone
+    async def rounds_of_plugged(self, names: Sequence[str]) -> list[Plugged]:
+        """Interfaces come and go; their logical ports are there all the time."""
+        rounds = []
+        for name in names:
+            await self.create(name)
+            await self.bridge.flows.silence(PAUSE)
+            plugged = await self.time_plugged(name)
+            await self.bridge.unplug(name)
+            await self.client.call("viperflow/deletelogicalport", id=name)
+            await self.bridge.flows.silence(PAUSE)
+            rounds.append(Plugged(plugged, await self.time_plugged_floor(name)))
+            await self.bridge.unplug(name)
+        return rounds
 
 
-def show(sizes: dict[int, Times]) -> None:
+def medians(rounds: Iterable[Sequence[float]]) -> list[float]:
+    return [testbed.median(column) for column in zip(*rounds, strict=True)]
+
+
+def show(sizes: dict[int, tuple[Created, Plugged]]) -> None:
     head = ("ports", "answered", "created", "floor", "own", "plugged", "floor", "own")
-    rows, own = [], []
-    for size, times in sizes.items():
-        own.append((times.created - times.created_floor, times.plugged - times.plugged_floor))
-        created = times.answered, times.created, times.created_floor, own[-1][0]
-        rows.append((str(size), *created, times.plugged, times.plugged_floor, own[-1][1]))
+    rows = []
+    for size, (created, plugged) in sizes.items():
+        rows.append((str(size), *created, created.own, *plugged, plugged.own))
     testbed.show(head, rows)
-    first, last = sizes[SIZES[0]], sizes[SIZES[-1]]
+    (created, plugged), (most_created, most_plugged) = sizes[SIZES[0]], sizes[SIZES[-1]]
     print(
-        f"{SIZES[-1]} ports to {SIZES[0]}: created {last.created / first.created:.2f}"
-        f" (own share {own[-1][0] / own[0][0]:.2f}), plugged {last.plugged / first.plugged:.2f}"
+        f"{SIZES[-1]} ports to {SIZES[0]}: answered {most_created.answered / created.answered:.2f},"
+        f" created {most_created.flows / created.flows:.2f} (own share {most_created.own / created.own:.2f}),"
+        f" plugged {most_plugged.flows / plugged.flows:.2f} (own share {most_plugged.own / plugged.own:.2f})"
     )
 
 
 async def measure(bridge: Bridge, controller: Controller) -> None:
     client = await Client.connect(controller.url)
     network = Network(bridge, client, await testbed.make_network(client))
-    sizes: dict[int, Times] = {}
+    names = [f"q{number}" for number in range(ROUNDS)]
+    sizes: dict[int, tuple[Created, Plugged]] = {}
     for size in SIZES:
         await network.grow(size)
         await network.count_flows()
         cpu = testbed.cpu_seconds(controller.pid)
-        rounds = [await network.round(f"q{number}") for number in range(ROUNDS)]
+        created = Created(*medians(await network.rounds_of_created(names)))
         cpu = (testbed.cpu_seconds(controller.pid) - cpu) / ROUNDS
-        sizes[size] = Times(*map(testbed.median, zip(*rounds, strict=True)))
+        sizes[size] = created, Plugged(*medians(await network.rounds_of_plugged(names)))
         print(
-            f"{size} ports: {network.flows_of_a_port} flows for a port, {network.flows_of_a_plug} for its interface;"
-            f" {cpu * 1e3:.1f} ms CPU of the controller for a round"
+            f"{size} ports: {network.flows_of_a_port} flows for a port, {network.flows_of_a_plug} for its"
+            f" interface; {cpu * 1e3:.1f} ms CPU of the controller for a port that comes and goes"
         )
     show(sizes)
     await client.close()
