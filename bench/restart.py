@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""A controller killed and started again while two machines ping each other, in networks of 2 and of 500 ports.
+
+While it is down, one port is added to the network in the store, and one removed. Prints the packets sent (one every
+10 ms) and lost, seconds from the new process and from the switch's connection until both changes are effective, and the
+changes that were sent. "Stopped": the same with SIGTERM and an unchanged network.
+
+Most of the seconds from the new process on are the switch's, which tries to connect again after 1, 2, 4, 8 seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import testbed
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
+
+from network.restarts import PopulatedNetwork, Restart
+
+SIZES = (2, 500)
+
+
+def row(what: str, restart: Restart) -> tuple[str, int, int, float, float, int]:
+    ping = restart.ping
+    return what, ping.sent, ping.lost, restart.start, restart.reconnected, restart.announced
+
+
+def measure(size: int) -> tuple[Restart, Restart]:
+    """Restarts of a network of this size: killed and changed meanwhile, stopped and not changed."""
+    with testbed.hypervisor() as hypervisor:
+        network = PopulatedNetwork(hypervisor, size)
+        network.build()
+        killed = network.restart(crash=True, edit=True)
+        before = network.dump()
+        stopped = network.restart(crash=False, edit=False)
+        assert network.dump() == before, "a restart without any change has changed the flows"
+        return killed, stopped
+
+
+def main() -> None:
+    testbed.show_load()
+    rows = []
+    for size in SIZES:
+        killed, stopped = measure(size)
+        rows += [row(f"killed, {size} ports", killed), row(f"stopped, {size} ports", stopped)]
+    head = ("restart", "packets", "lost", "from start s", "from connection s", "changes")
+    testbed.show(head, rows)
+    print(f"sent with {SIZES[-1]} ports:")
+    for change in killed.changes:
+        print(f"  {change if len(change) <= 140 else change[:137] + '...'}")
+
+
+main()
