@@ -18,31 +18,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vlcp.datapath.dump import read_installed
 from vlcp.datapath.facts import Facts, SwitchSource
+from vlcp.datapath.install import Installer
 from vlcp.datapath.packets import answer, packet_out
-from vlcp.datapath.tables import Change, Desired, FlowKey, Installed, difference
-from vlcp.datapath.update import describe, message_of
+from vlcp.datapath.tables import Desired, Installed, Protection
 from vlcp.derive.plain import PlainView
 from vlcp.derive.plan import Plan
 from vlcp.derive.view import Source
 from vlcp.flow import facts as fact_keys
 from vlcp.flow.explain import Explanation, explain
 from vlcp.flow.rules import Feature, scope_of
-from vlcp.link.openflow import BundleError, OpenFlowConnection
+from vlcp.link.openflow import OpenFlowConnection
 from vlcp.wire.openflow import Message, PacketIn, PortDesc, PortReason, PortStatus
 
 SLICE = 0.005
 """Seconds that settling may hold the event loop."""
 
 RETRY = 1.0
-"""Seconds until a switch that did not answer is tried again, if it is still connected."""
+"""Seconds until a switch that could not be updated is tried again, if it is still connected."""
 
-RETRY_REFUSED = 30.0
-"""Seconds until a flow that the switch refused is tried again."""
+PATIENCE = 60.0
+"""Seconds in which a switch must have told what it holds, and taken what is sent."""
 
 FREEZE_AFTER = 5000
-"""Cells that must have run in one settling before what they hold is taken out of the cyclic collector's sight."""
+"""Cells that run in one settling before what they hold is taken out of the cyclic collector's sight."""
 
 
 class StoredFacts(Source, Protocol):
@@ -75,12 +74,9 @@ class StoreChange(Protocol):
 class Counters:
     """What a switch has done so far."""
 
-    bundles: int = 0
-    changes: int = 0
-    dumps: int = 0
-    refused: int = 0
     packets: int = 0
     answers: int = 0
+    failures: int = 0
 
 
 class Switch:
@@ -95,19 +91,19 @@ class Switch:
         self.log = logging.getLogger(f"{__name__}.{datapath_id:016x}")
         self.counters = Counters()
         self._news = asyncio.Event()
-        self._acknowledged = asyncio.Condition()
+        self._rested = asyncio.Condition()
+        self._working = False
+        self._problem = ""
         self.facts = Facts(self._news.set)
         self._stored = open_store(self._store_changed)
         self._source = SwitchSource(self.facts, self._stored)
         self.desired = Desired()
-        self.installed = Installed()
+        self._installer = Installer(self.desired, self.log, self._news.set)
         self._plan = Plan(self._source, self.desired.exchange)
         self._features: dict[int, Feature] = {}
         self._connection: OpenFlowConnection | None = None
         self._synchronised = False
         self._held = True
-        self._deferred: set[FlowKey | int] = set()
-        self._refused: dict[FlowKey | int, float] = {}
 
     # What happens to the switch.
 
@@ -160,25 +156,42 @@ class Switch:
         self._stored.close()
 
     async def run(self) -> None:
-        """Settle and push, again and again."""
+        """Settle and push, again and again. Whatever fails is logged and tried again."""
         while True:
             await self._news.wait()
             self._news.clear()
-            await self._settle()
-            self._fetch()
-            if self._connection is not None and not self._held:
-                await self._push(self._connection)
+            self._working = True
+            try:
+                await self._turn()
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._worked()
+            self._working = False
+            async with self._rested:
+                self._rested.notify_all()
+
+    async def _turn(self) -> None:
+        await self._settle()
+        self._fetch()
+        if self._connection is not None and not self._held:
+            await self._push(self._connection)
 
     async def wait_settled(self) -> None:
-        """Wait until the switch holds everything that is wanted of it."""
-        async with self._acknowledged:
-            await self._acknowledged.wait_for(lambda: self.settled)
+        """Wait until the switch holds everything that is wanted of it, except what `status` says it refuses."""
+        async with self._rested:
+            await self._rested.wait_for(lambda: self.settled)
 
     @property
     def settled(self) -> bool:
         """Whether nothing is on its way: no change to work out, nothing unread, nothing unacknowledged."""
-        idle = not self._news.is_set() and not self._plan.graph.busy and not self._plan.loading
-        return self._synchronised and idle and not self._deferred
+        idle = not self._working and not self._news.is_set() and not self._plan.graph.busy
+        return self._synchronised and idle and not self._plan.loading and not self._installer.unfinished
+
+    @property
+    def installed(self) -> Installed:
+        """What the switch is known to hold; while it is not connected, what it held."""
+        return self._installer.installed
 
     # Working out.
 
@@ -187,15 +200,18 @@ class Switch:
         self._news.set()
 
     async def _settle(self) -> None:
+        """Run everything that is stale; what the facts say meanwhile is taken in, so that it ends in one state."""
         self._plan.change(*self.facts.take())
         loop, runs = asyncio.get_running_loop(), self._plan.graph.runs
         started = loop.time()
         for _ in self._plan.steps():
             if loop.time() - started > SLICE:
+                if self._plan.graph.runs - runs > FREEZE_AFTER:
+                    gc.freeze()
+                    runs = self._plan.graph.runs
                 await asyncio.sleep(0)
                 started = loop.time()
-        if self._plan.graph.runs - runs > FREEZE_AFTER:
-            gc.freeze()
+                self._plan.change(*self.facts.take())
 
     def _fetch(self) -> None:
         """Ask the store for what is unread, and stop watching what nobody reads."""
@@ -210,94 +226,53 @@ class Switch:
 
     async def _push(self, connection: OpenFlowConnection) -> None:
         """Bring the switch to what is desired, as far as that is known."""
-        try:
-            if not self._synchronised:
+        async with asyncio.timeout(PATIENCE):
+            if self._synchronised:
+                await self._installer.send_touched(connection, self._protection())
+            elif not self._plan.loading:
                 await self._synchronise(connection)
-            elif not self._plan.graph.busy:
-                await self._send(connection, self.desired.take_touched())
-        except (ConnectionError, TimeoutError) as error:
-            self._synchronised = False
-            self.log.warning("The switch could not be updated: %s", error or type(error).__name__)
-            asyncio.get_running_loop().call_later(RETRY, self._news.set)
-            return
-        async with self._acknowledged:
-            self._acknowledged.notify_all()
 
     async def _synchronise(self, connection: OpenFlowConnection) -> None:
-        if self._plan.loading or self._plan.graph.busy:
-            return
-        self.desired.take_touched()
-        self.installed = await read_installed(connection)
-        self.counters.dumps += 1
+        await self._installer.read(connection)
         if connection is not self._connection:
             return
-        self._refused.clear()
-        self._deferred.clear()
-        keys = {*self.desired.flows, *self.desired.groups, *self.installed.keys()}
         self._synchronised = True
-        sent = await self._send(connection, keys)
+        found, wanted = len(self.installed), len(self.desired.flows) + len(self.desired.groups)
+        sent = await self._installer.send_everything(connection, self._protection())
         self.log.info(
             "Switch connected: %d flows and groups found, %d wanted, difference of %d sent",
-            len(self.installed.keys()),
-            len(self.desired.flows) + len(self.desired.groups),
+            found,
+            wanted,
             sent,
         )
 
-    async def _send(self, connection: OpenFlowConnection, keys: set[FlowKey | int]) -> int:
-        """Send the difference at these keys, and at those that had to wait."""
-        keys |= self._deferred
-        changes = difference(self.desired, self.installed, keys, self._protected())
-        sending = [change for change in changes if self._may_send(change)]
-        self._deferred = {change.key for change in changes} - {change.key for change in sending}
-        if sending:
-            await self._bundle(connection, sending)
-        return len(sending)
-
-    async def _bundle(self, connection: OpenFlowConnection, changes: list[Change]) -> None:
-        """Send changes as one atomic bundle; what the switch refuses is left out, and tried again later."""
-        self.counters.bundles += 1
-        try:
-            await connection.bundle([message_of(change) for change in changes])
-        except BundleError as error:
-            refused = {index for index, _ in error.errors if 0 <= index < len(changes)}
-            if not refused:
-                raise ConnectionError(f"the switch refuses every change: {error}") from error
-            self._refuse([changes[index] for index in refused], error)
-            rest = [change for index, change in enumerate(changes) if index not in refused]
-            if rest:
-                await self._bundle(connection, rest)
-            return
-        self.installed.acknowledge(changes)
-        for change in changes:
-            self._refused.pop(change.key, None)
-        self.counters.changes += len(changes)
-        if self.log.isEnabledFor(logging.DEBUG):
-            for change in changes:
-                self.log.debug("%s", describe(change))
-
-    def _refuse(self, changes: list[Change], error: BundleError) -> None:
-        loop = asyncio.get_running_loop()
-        self.counters.refused += len(changes)
-        for change in changes:
-            self._refused[change.key] = loop.time()
-            self._deferred.add(change.key)
-            self.log.error("The switch refuses to %s: %s", describe(change), error)
-        loop.call_later(RETRY_REFUSED, self._news.set)
-
-    def _may_send(self, change: Change) -> bool:
-        """Nothing is deleted while something is unread; what was refused waits for its time."""
-        if change.value is None and self._plan.loading:
-            return False
-        refused = self._refused.get(change.key)
-        return refused is None or asyncio.get_running_loop().time() - refused >= RETRY_REFUSED
-
-    def _protected(self) -> set[int]:
-        """Feature and scope of every rule call that failed without a value: its installed flows stay."""
-        return {
+    def _protection(self) -> Protection:
+        """Nothing is deleted while something is unread; nor what a call wants that failed without a value."""
+        scopes = {
             cell.call[0].feature.number << 24 | scope_of(cell.call[1:])
             for cell in self._plan.failed
             if not cell.has_value
         }
+        return Protection(self._plan.loading, frozenset(scopes))
+
+    def _failed(self, error: Exception) -> None:
+        """Whatever happened: the switch is dumped and compared again soon."""
+        self._synchronised = False
+        self.counters.failures += 1
+        problem = str(error) or type(error).__name__
+        asyncio.get_running_loop().call_later(RETRY, self._news.set)
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if isinstance(error, ConnectionError | TimeoutError):
+            self.log.warning("The switch could not be updated: %s", problem)
+        else:
+            self.log.error("The switch could not be updated", exc_info=error)
+
+    def _worked(self) -> None:
+        if self._problem and self._synchronised:
+            self._problem = ""
+            self.log.info("The switch could be updated again")
 
     # What the switch says.
 
@@ -332,7 +307,8 @@ class Switch:
             "groups": len(self.desired.groups),
             "features": sorted(feature.name for feature in self._features.values()),
             "failed": [f"{cell}: {cell.error}" for cell in self._plan.failed],
-            "refused": len(self._refused),
+            "refused": [str(refusal) for refusal in self._installer.refused.values()],
+            "problem": self._problem,
             "conflicts": len(self.desired.conflicts),
         }
 
@@ -344,7 +320,8 @@ class Switch:
     def statistics(self) -> dict[str, int]:
         """Counts since the start."""
         counters = self.counters
-        return {name: getattr(counters, name) for name in counters.__slots__} | self._plan.graph.statistics()
+        ours = {name: getattr(counters, name) for name in counters.__slots__}
+        return ours | self._installer.statistics() | self._plan.graph.statistics()
 
 
 def _of_store(keys: Iterable[Any]) -> list[str]:

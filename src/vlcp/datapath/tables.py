@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vlcp.derive.graph import Call
 from vlcp.flow.rules import EncodedFlow, EncodedGroup, cookie_of, scope_mask
+
+Product = EncodedFlow | EncodedGroup
 
 
 class FlowKey(NamedTuple):
@@ -37,7 +39,8 @@ class Desired:
     """What the products of all rule calls amount to.
 
     Several calls may want the same flow; it is there once, with the lowest cookie. If they want different flows for one
-    match, the lowest cookie wins too, and the key stands in `conflicts`: a defect of the rules.
+    match, or different groups with one number, the lowest value wins, and the key stands in `conflicts`: a defect of
+    the rules.
     """
 
     def __init__(self) -> None:
@@ -45,7 +48,7 @@ class Desired:
         self.groups: dict[int, bytes] = {}
         self.conflicts: set[FlowKey | int] = set()
         self.causes: dict[int, Call] = {}
-        self._wanted: dict[FlowKey | int, dict[Call, FlowValue | bytes]] = {}
+        self._wanted: dict[FlowKey | int, dict[tuple[Call, Product], FlowValue | bytes]] = {}
         self._touched: set[FlowKey | int] = set()
 
     def exchange(self, call: Call, before: tuple[Any, ...], now: tuple[Any, ...]) -> None:
@@ -53,9 +56,9 @@ class Desired:
         cookie = cookie_of(call)
         gone, come = set(before).difference(now), set(now).difference(before)
         for product in gone:
-            self._withdraw(_key(product), call)
+            self._withdraw(_key(product), (call, product))
         for product in come:
-            self._want(_key(product), _value(product, cookie), call)
+            self._want(_key(product), _value(product, cookie), (call, product))
         if now:
             self.causes[cookie] = call
         else:
@@ -70,13 +73,13 @@ class Desired:
         """The desired value of a flow or group."""
         return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
 
-    def _want(self, key: FlowKey | int, value: FlowValue | bytes, call: Call) -> None:
-        self._wanted.setdefault(key, {})[call] = value
+    def _want(self, key: FlowKey | int, value: FlowValue | bytes, wish: tuple[Call, Product]) -> None:
+        self._wanted.setdefault(key, {})[wish] = value
         self._choose(key)
 
-    def _withdraw(self, key: FlowKey | int, call: Call) -> None:
+    def _withdraw(self, key: FlowKey | int, wish: tuple[Call, Product]) -> None:
         wanted = self._wanted.get(key, {})
-        wanted.pop(call, None)
+        wanted.pop(wish, None)
         if not wanted:
             self._wanted.pop(key, None)
         self._choose(key)
@@ -104,9 +107,8 @@ class Installed:
         """The installed value of a flow or group."""
         return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
 
-    def keys(self) -> set[FlowKey | int]:
-        """All flows and groups."""
-        return {*self.flows, *self.groups}
+    def __len__(self) -> int:
+        return len(self.flows) + len(self.groups)
 
     def acknowledge(self, changes: Iterable[Change]) -> None:
         """The switch has made these changes."""
@@ -118,40 +120,54 @@ class Installed:
                 table[key] = value
 
 
-def difference(
-    desired: Desired, installed: Installed, keys: Iterable[FlowKey | int], protected: Collection[int] = ()
-) -> list[Change]:
-    """What must change for the installed flows and groups to be as desired, in an order that a switch can take.
+class Protection(NamedTuple):
+    """What must not be deleted at the moment, although nobody wants it.
 
-    Groups come before the flows that use them, and the groups that other groups point to come first. `protected` holds
-    the scope masks (see `rules.scope_mask`) of flows that stay although nobody wants them at the moment.
+    `everything`: something is still unread. `scopes`: scope masks (see `rules.scope_mask`) of rule calls that failed.
     """
+
+    everything: bool = False
+    scopes: frozenset[int] = frozenset()
+
+    def covers(self, value: FlowValue | bytes | None) -> bool:
+        """Whether this is protected. Groups carry no cookie: while any scope is protected, they all are."""
+        if isinstance(value, FlowValue):
+            return self.everything or scope_mask(value.cookie) in self.scopes
+        return self.everything or bool(self.scopes)
+
+
+def difference(desired: Desired, installed: Installed, keys: Iterable[FlowKey | int]) -> list[Change]:
+    """What must change at these keys for the installed flows and groups to be as desired, in the order of the keys."""
     changes = []
     for key in keys:
         want, have = desired.get(key), installed.get(key)
-        if want != have and not (want is None and _is_protected(have, protected)):
+        if want != have:
             changes.append(Change(key, want, have is None))
-    return sorted(changes, key=_order)
+    return changes
 
 
-def _is_protected(value: FlowValue | bytes | None, protected: Collection[int]) -> bool:
-    """Groups carry no cookie: while anything is protected, they all are."""
-    if not protected or value is None:
-        return False
-    return not isinstance(value, FlowValue) or scope_mask(value.cookie) in protected
+def in_order(changes: Iterable[Change]) -> list[Change]:
+    """Changes in an order that a switch can take: groups that come, flows, groups that go.
+
+    The groups that other groups point to have the higher numbers; they come first and go last.
+    """
+    changes = list(changes)
+    groups = sorted((change for change in changes if isinstance(change.key, int)), key=_group_number)
+    flows = [change for change in changes if not isinstance(change.key, int)]
+    coming = [change for change in reversed(groups) if change.value is not None]
+    return [*coming, *flows, *(change for change in groups if change.value is None)]
 
 
-def _order(change: Change) -> tuple[int, int]:
-    if isinstance(change.key, int):
-        return (0, -change.key) if change.value is not None else (2, change.key)
-    return (1, 0)
+def _group_number(change: Change) -> int:
+    assert isinstance(change.key, int)
+    return change.key
 
 
-def _key(product: EncodedFlow | EncodedGroup) -> FlowKey | int:
+def _key(product: Product) -> FlowKey | int:
     if isinstance(product, EncodedGroup):
         return product.group_id
     return FlowKey(product.table, product.priority, product.match)
 
 
-def _value(product: EncodedFlow | EncodedGroup, cookie: int) -> FlowValue | bytes:
+def _value(product: Product, cookie: int) -> FlowValue | bytes:
     return product.buckets if isinstance(product, EncodedGroup) else FlowValue(cookie, product.instructions)
