@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,6 +28,7 @@ class FlowMonitor:
 
     def __init__(self) -> None:
         self.added = self.deleted = 0
+        self.last_report = 0.0  # time.perf_counter()
         self._news = asyncio.Event()
 
     async def watch(self, connection: OpenFlowConnection) -> None:
@@ -47,6 +49,7 @@ class FlowMonitor:
             self.added += event == _ADDED
             self.deleted += event == _DELETED
             offset += length
+        self.last_report = time.perf_counter()
         self._news.set()
 
     async def until(self, reached: Callable[[], bool]) -> None:
