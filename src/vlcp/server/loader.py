@@ -269,6 +269,13 @@ class Loader:
         record.change = asyncio.create_task(work, name=f"{what} {record.name}")
         self._changes.add(record.change)
         record.change.add_done_callback(self._changes.discard)
+        record.change.add_done_callback(lambda _: self._never_begun(record))
+
+    def _never_begun(self, record: Record) -> None:
+        """A load that was cancelled before its first step could not say so itself."""
+        if record.change is not None and record.change.cancelled() and record.state is State.LOADING:
+            record.enter(State.FAILED, ModuleError("the server stopped before it was loaded"))
+            self._server.apis.remove(record.name)
 
     def statistics(self) -> dict[str, int]:
         """The number of modules in each state."""

@@ -118,6 +118,18 @@ async def test_stopping_does_not_wait_for_a_module_that_is_loading() -> None:
         assert await running == 0
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_stopping_in_the_first_turns_of_the_loop_ends_at_once(turns: int) -> None:
+    server = server_of(Top)
+    running = asyncio.create_task(server.run())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    server.stop("the test ends")
+    async with asyncio.timeout(1):
+        assert await running == 0
+    assert server.modules == {}
+
+
 async def test_two_startup_modules_of_one_name() -> None:
     other = type("Top", (Base,), {"__module__": "elsewhere"})
     with pytest.raises(ModuleError, match="same module name"):
