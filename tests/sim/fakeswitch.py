@@ -105,6 +105,8 @@ class FakeSwitch:
         """Dial the controller."""
         await self.disconnect()
         reader, self._writer = await asyncio.open_unix_connection(self.path)
+        self._bundles.clear()
+        self._send(Hello())
         self._session = asyncio.create_task(self._serve(reader, self._writer), name="fake switch")
 
     async def disconnect(self) -> None:
@@ -141,8 +143,6 @@ class FakeSwitch:
     # The session.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._bundles.clear()
-        self._send(Hello())
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:

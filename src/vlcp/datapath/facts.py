@@ -98,9 +98,17 @@ class SwitchSource:
         self._stored = stored
 
     def get(self, key: Key) -> Any:
-        """The value of a key, None or UNREAD."""
-        return (self._stored if isinstance(key, str) else self._facts).get(key)
+        """The value of a key, None or UNREAD. ValueError: a directory, which no store would ever tell."""
+        if not isinstance(key, str):
+            return self._facts.get(key)
+        if key[-1:] == "/":
+            raise ValueError(f"{key!r} is a directory, not a key: read its members")
+        return self._stored.get(key)
 
     def members(self, directory: Key) -> Iterable[Any] | Unread:
-        """The names in a directory, or UNREAD."""
-        return (self._stored if isinstance(directory, str) else self._facts).members(directory)
+        """The names in a directory, or UNREAD. ValueError: a key, which has none."""
+        if not isinstance(directory, str):
+            return self._facts.members(directory)
+        if directory[-1:] != "/":
+            raise ValueError(f"{directory!r} is a key, not a directory: directories end in '/'")
+        return self._stored.members(directory)

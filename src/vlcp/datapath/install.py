@@ -103,16 +103,20 @@ class Installer:
     ) -> int:
         self._unfinished = False
         changes = await self._differences(keys)
+        sending = [change for change in changes.values() if not self._is_protected(change, protection)]
+        fresh = [change for change in sending if change.key not in self.refused]
+        self._deferred = changes.keys() - {change.key for change in fresh}
+        await self._install(connection, in_order(fresh))
+        if not self._unfinished:  # what was refused once must not keep others from being tried
+            await self._retry(connection, sending)
+        return len(fresh)
+
+    async def _retry(self, connection: OpenFlowConnection, changes: Iterable[Change]) -> None:
+        """Try again what was refused long enough ago."""
         now = asyncio.get_running_loop().time()
-        sending = [
-            change
-            for change in changes.values()
-            if not self._is_protected(change, protection) and self._is_due(change, now)
-        ]
-        self._deferred = changes.keys() - {change.key for change in sending}
-        if sending:
-            await self._install(connection, in_order(sending))
-        return len(sending)
+        due = [change for change in changes if self._is_due(change, now)]
+        self._deferred.difference_update(change.key for change in due)
+        await self._install(connection, in_order(due))
 
     async def _differences(self, keys: Iterable[FlowKey | int]) -> dict[FlowKey | int, Change]:
         changes: dict[FlowKey | int, Change] = {}
@@ -137,7 +141,7 @@ class Installer:
 
     def _is_due(self, change: Change, now: float) -> bool:
         refusal = self.refused.get(change.key)
-        return refusal is None or now >= refusal.until
+        return refusal is not None and now >= refusal.until
 
     # Sending.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,12 +22,13 @@ from vlcp.datapath.facts import Facts, SwitchSource
 from vlcp.datapath.install import Installer
 from vlcp.datapath.packets import answer, packet_out
 from vlcp.datapath.tables import Desired, Installed, Protection
+from vlcp.derive.graph import Cell, FailedError
 from vlcp.derive.plain import PlainView
 from vlcp.derive.plan import Plan
 from vlcp.derive.view import Source
 from vlcp.flow import facts as fact_keys
 from vlcp.flow.explain import Explanation, explain
-from vlcp.flow.rules import Feature, scope_of
+from vlcp.flow.rules import Feature, feature_of, scope_of
 from vlcp.link.openflow import OpenFlowConnection
 from vlcp.wire.openflow import Message, PacketIn, PortDesc, PortReason, PortStatus
 
@@ -247,12 +248,12 @@ class Switch:
         )
 
     def _protection(self) -> Protection:
-        """Nothing is deleted while something is unread; nor what a call wants that failed without a value."""
-        scopes = {
-            cell.call[0].feature.number << 24 | scope_of(cell.call[1:])
-            for cell in self._plan.failed
-            if not cell.has_value
-        }
+        """Nothing is deleted while something is unread; nor what a call may want that cannot be worked out.
+
+        The value that a failed call keeps does not say: it may be from before the switch told its ports.
+        """
+        calls = [cell.call for cell in self._plan.affected()]
+        scopes = {feature_of(call).number << 24 | scope_of(call[1:]) for call in calls}
         return Protection(self._plan.loading, frozenset(scopes))
 
     def _failed(self, error: Exception) -> None:
@@ -306,11 +307,17 @@ class Switch:
             "flows": len(self.desired.flows),
             "groups": len(self.desired.groups),
             "features": sorted(feature.name for feature in self._features.values()),
-            "failed": [f"{cell}: {cell.error}" for cell in self._plan.failed],
+            "failed": [f"{cell}: {cell.error}" for cell in self._first_failures()],
             "refused": [str(refusal) for refusal in self._installer.refused.values()],
             "problem": self._problem,
             "conflicts": len(self.desired.conflicts),
         }
+
+    def _first_failures(self) -> Iterator[Cell]:
+        """Calls that failed by themselves, not because they read one that failed; kept by the plan or not."""
+        for cell in self._plan.graph.unsettled:
+            if cell.error is not None and not isinstance(cell.error, FailedError):
+                yield cell
 
     def explain(self, cookie: int) -> Explanation | None:
         """Why the flows with this cookie are there; None if the switch shall have none."""

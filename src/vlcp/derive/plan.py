@@ -120,6 +120,16 @@ class Plan:
         """Kept calls that failed; they keep the products they had."""
         return [cell for cell in self.graph.unsettled if cell.keeps and not cell.waiting]
 
+    def affected(self) -> set[Cell]:
+        """Kept calls that failed or that read, however indirectly, one that failed: their products may be old."""
+        todo = [cell for cell in self.graph.unsettled if cell.error is not None]
+        seen = set(todo)
+        while todo:
+            users = todo.pop().users - seen
+            seen |= users
+            todo.extend(users)
+        return {cell for cell in seen if cell.keeps}
+
     # Inside.
 
     def _take(self, cell: Cell) -> None:

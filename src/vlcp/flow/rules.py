@@ -13,8 +13,10 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec
 from zlib import crc32
 
 from vlcp.derive.graph import Call
+from vlcp.derive.plan import Also, Each, Member
 from vlcp.derive.view import View
 from vlcp.wire.openflow import (
+    ALL_TABLES,
     Bucket,
     Instruction,
     Match,
@@ -22,6 +24,9 @@ from vlcp.wire.openflow import (
     encode_instructions,
     encode_match,
 )
+
+LAST_GROUP = 0xFFFFFF00
+"""The highest group number (OpenFlow 1.3.5, OFPG_MAX)."""
 
 P = ParamSpec("P")
 Rule = Callable[Concatenate[View, P], tuple[Any, ...]]
@@ -53,6 +58,11 @@ class Flow(NamedTuple):
 
     def encode(self) -> EncodedFlow:
         """The flow in the form of a dump. ValueError: no switch could hold it."""
+        if not (0 <= self.table < ALL_TABLES and 0 <= self.priority <= 0xFFFF):
+            raise ValueError(
+                f"flow: table {self.table}, priority {self.priority}; allowed are tables 0 .. 254 and"
+                " priorities 0 .. 65535"
+            )
         instructions = encode_instructions(self.instructions)
         return EncodedFlow(self.table, self.priority, encode_match(self.match), instructions)
 
@@ -65,6 +75,8 @@ class GroupEntry(NamedTuple):
 
     def encode(self) -> EncodedGroup:
         """The group in the form of a dump. ValueError: no switch could hold it."""
+        if not 0 < self.group_id <= LAST_GROUP:
+            raise ValueError(f"group {self.group_id}: its number must be from 1 to {LAST_GROUP:#x}")
         return EncodedGroup(self.group_id, encode_buckets(self.buckets))
 
 
@@ -123,7 +135,14 @@ class Feature:
 
 
 def _encoded(item: Any) -> Any:
-    return item.encode() if isinstance(item, Flow | GroupEntry) else item
+    """What the plan takes; TypeError for anything else, so that it is the failure of the rule that gave it."""
+    match item:
+        case Flow() | GroupEntry():
+            return item.encode()
+        case Also() | Each() | Member():
+            hash(item)
+            return item
+    raise TypeError(f"a rule gives flows, groups, Also, Each and Member, not {item!r}")
 
 
 def feature_of(call: Call) -> Feature:
