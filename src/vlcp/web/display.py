@@ -15,6 +15,9 @@ from typing import Any
 
 import msgspec
 
+_LONGEST_NUMBER = 4096
+"""Bits of the largest number that is shown in decimal digits; Python refuses to convert very long ones."""
+
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
     """How values are shown; the keys of `jsonformat.*`."""
@@ -61,6 +64,8 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
 
     def _plain(self, value: Any, above: tuple[int, ...]) -> Any:
         """A copy of a value in terms of JSON, for what the encoder cannot do alone."""
+        if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+            return hex(value)
         if value is None or isinstance(value, str | int):
             return value
         if isinstance(value, float):

@@ -33,6 +33,12 @@ class MethodNotAllowedError(RequestError):
         super().__init__(f"method {method} is not allowed here; use {self.allowed}")
 
 
+class BodyTooSlowError(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+
+
 class BodyTooLargeError(RequestError):
     """The body is longer than the limit."""
 

@@ -23,6 +23,8 @@ from vlcp.web import parameters
 from vlcp.web.errors import MethodNotAllowedError, NoSuchPathError, RequestError
 
 logger = logging.getLogger(__name__)
+_LONGEST_TEXT = 2000
+"""Characters of an error; it may repeat what a caller gave, however long that is."""
 _ACCESS_FORMAT = '%a "%r" %s %b bytes in %Tf s'
 
 Handler = Callable[[web.BaseRequest, re.Match[str]], Awaitable[web.StreamResponse]]
@@ -169,12 +171,10 @@ def failure(error: Exception, *, details: bool = True, trace: bool = False) -> w
 
     Without `details` the text says only what the status means; with `trace` the Python traceback is added.
     """
-    status = status_of(error)
+    status, text = status_of(error), str(error)
     if status is None:
-        status = 500
+        status, text = 500, f"internal error: {type(error).__name__}: {error}"
         logger.error("a request failed", exc_info=error)
-    known = isinstance(error, RequestError) or status_of(error) is not None
-    text = str(error) if known else f"internal error: {type(error).__name__}: {error}"
     frames = "".join(traceback.format_exception(error)) if trace else None
     response = error_response(status, text if details else HTTPStatus(status).phrase, frames)
     if isinstance(error, MethodNotAllowedError):
@@ -184,7 +184,8 @@ def failure(error: Exception, *, details: bool = True, trace: bool = False) -> w
 
 def error_response(status: int, text: str, trace: str | None = None) -> web.Response:
     """`{"error": text}`, and the traceback if there is one."""
-    body = {"error": text} if trace is None else {"error": text, "trace": trace}
+    shown = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
+    body = {"error": shown} if trace is None else {"error": shown, "trace": trace}
     return json_response(msgspec.json.encode(body), status)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import Any
 
 
@@ -18,8 +19,10 @@ def unquote(text: str) -> Any:
     """
     source = text[1:-1].strip()
     try:
-        tree = ast.parse(source, mode="eval")
-        return ast.literal_eval(_Sets().visit(tree))
+        with warnings.catch_warnings():  # doubts of the compiler, such as about "\d", are not ours to log
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source, mode="eval")
+        return ast.literal_eval(_Sets().visit(tree) if "set" in source else tree)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "only literals and set(...) are allowed"
         raise ValueError(f"not a Python literal between back-quotes: {reason}") from None

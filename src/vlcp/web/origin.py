@@ -32,10 +32,17 @@ def check(request: web.BaseRequest, names: Collection[str]) -> None:
             "module.webapi.hostbind"
         )
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _authority(origin) != host.lower():
         raise ForeignRequestError(f"requests from pages of {origin!r} are refused")
     if request.headers.get("Sec-Fetch-Site", "none") not in _OURS:
         raise ForeignRequestError("requests from pages of other sites are refused")
+
+
+def _authority(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _hostname(host: str) -> str:

@@ -6,6 +6,7 @@ several equal names wins; `name[]` collects a list under `name`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,31 +14,46 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from vlcp.web.errors import BodyTooLargeError, RequestError
+from vlcp.web.errors import BodyTooLargeError, BodyTooSlowError, RequestError
 from vlcp.web.literals import is_quoted, unquote
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
-MOST_FIELDS = 100_000
-"""Fields of one form."""
+MOST_FIELDS = 10_000
+"""Fields of one query or form."""
+LONGEST_LITERALS = 1 << 18
+"""Characters of all back-quoted texts of one request. To parse them costs far more than JSON does."""
+BODY_TIME = 30.0
+"""Seconds in which a body must have arrived."""
 
 
 async def read(request: web.BaseRequest, *, literals: bool = True, json: bool = True) -> dict[str, Any]:
     """The parameters of a request; with `literals` back-quoted text is a Python literal, but never inside JSON.
 
-    Raises `RequestError` that names the parameter or the position, and `BodyTooLargeError`.
+    Raises `RequestError` that names the parameter or the position, `BodyTooLargeError` and `BodyTooSlowError`.
     """
     if request.method in ("GET", "HEAD"):
         return _collected(_fields(request.raw_path.partition("?")[2], "the query"), literals)
+    if (request.content_length or 0) > request.client_max_size:
+        raise _too_large(request)
     await _continue(request)
     try:
-        return await _body(request, literals, json)
+        async with asyncio.timeout(BODY_TIME):
+            return await _body(request, literals, json)
     except web.HTTPRequestEntityTooLarge:
-        limit = request.client_max_size
-        raise BodyTooLargeError(
-            f"the body is longer than {limit} bytes (module.httpserver.bodylimit)"
-        ) from None
+        raise _too_large(request) from None
+    except TimeoutError:
+        raise BodyTooSlowError(f"the body did not arrive within {BODY_TIME:g} s") from None
+    except ConnectionError:
+        raise RequestError("the connection was closed before the end of the body") from None
+    except web.RequestPayloadError as error:
+        raise RequestError(f"the body is malformed: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _too_large(request: web.BaseRequest) -> BodyTooLargeError:
+    limit = request.client_max_size
+    return BodyTooLargeError(f"the body is longer than {limit} bytes (module.httpserver.bodylimit)")
 
 
 async def _continue(request: web.BaseRequest) -> None:
@@ -94,7 +110,7 @@ def _field(name: str, value: str | bytes | bytearray | web.FileField) -> str:
 def _text(data: bytes, what: str, charset: str | None = None) -> str:
     try:
         return data.decode(charset or "utf-8")
-    except (UnicodeDecodeError, LookupError) as error:
+    except (UnicodeError, LookupError) as error:
         raise RequestError(f"{what} cannot be decoded: {error}") from None
 
 
@@ -125,8 +141,12 @@ def _position(error: Exception, body: bytes) -> str:
 def _collected(fields: Iterable[tuple[str, str]], literals: bool) -> dict[str, Any]:
     params: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
+    room = LONGEST_LITERALS
     for name, text in fields:
-        value = _value(name, text) if literals and is_quoted(text) else text
+        value: Any = text
+        if literals and is_quoted(text):
+            room -= len(text)
+            value = _value(name, text, room)
         if name.endswith("[]"):
             params[name[:-2]] = lists.setdefault(name[:-2], [])
             lists[name[:-2]].append(value)
@@ -135,7 +155,11 @@ def _collected(fields: Iterable[tuple[str, str]], literals: bool) -> dict[str, A
     return params
 
 
-def _value(name: str, text: str) -> Any:
+def _value(name: str, text: str, room: int) -> Any:
+    if room < 0:
+        raise RequestError(
+            f"parameter {name!r}: back-quoted texts have more than {LONGEST_LITERALS} characters; send JSON instead"
+        )
     try:
         return unquote(text)
     except ValueError as error:

@@ -42,3 +42,8 @@ def test_what_is_not_a_literal(text: str) -> None:
 def test_one_quote_is_no_pair() -> None:
     assert not is_quoted("`")
     assert not is_quoted("a`")
+
+
+def test_doubts_of_the_compiler_are_not_told(recwarn: pytest.WarningsRecorder) -> None:
+    assert unquote(r"`'\d'`") == r"\d"
+    assert len(recwarn) == 0

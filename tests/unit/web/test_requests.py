@@ -232,7 +232,7 @@ async def test_bodies_that_cannot_be_read(client: Client, body: bytes, kind: str
 async def test_a_body_over_the_limit(client: Client) -> None:
     for headers in (FORM, {"Content-Type": "application/json"}):
         form = io.BytesIO(b"key=" + b"x" * 3_000_000)
-        status, body = await client.send("/probe/size", "POST", data=form, headers=headers)
+        status, body = await client.send("/probe/size", "POST", data=form, headers=headers, chunked=True)
         assert (status, "longer than 3000000 bytes" in body["error"]) == (413, True)
 
 
