@@ -20,6 +20,8 @@ import msgspec
 S = TypeVar("S", bound=msgspec.Struct)
 
 _KEY = r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*"
+_LONGEST_TYPO = 255
+"""Characters of the longest name for which similar ones are searched; to compare takes time."""
 _ASSIGNMENT = re.compile(rf"({_KEY})[ \t]*=(.*)", re.DOTALL)
 
 
@@ -123,6 +125,8 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
     Two names are told only when they are about equally near.
     """
+    if len(name) > _LONGEST_TYPO:
+        return ""
     by_lower = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), list(by_lower), n=2, cutoff=0.6)
     ratios = [difflib.SequenceMatcher(None, match, name.lower()).ratio() for match in found]

@@ -11,9 +11,17 @@ import types
 from vlcp.server.config import nearest
 from vlcp.server.module import Module, ModuleError, NoSuchModuleError, Proxy, module_name
 
+LONGEST_PATH = 255
+"""Characters of a loading path."""
+
 
 def find(path: str) -> type[Module]:
     """Import a module class by its loading path. Raises `NoSuchModuleError` that names similar ones."""
+    if len(path) > LONGEST_PATH or not all(map(str.isidentifier, path.split("."))):
+        raise NoSuchModuleError(
+            f"cannot load {path[:LONGEST_PATH]!r}: a loading path is names joined by dots,"
+            f" at most {LONGEST_PATH} characters"
+        )
     package, dot, name = path.rpartition(".")
     if not dot:
         raise NoSuchModuleError(
@@ -68,7 +76,7 @@ def _import(package: str, path: str) -> types.ModuleType:
         raise NoSuchModuleError(
             f"cannot load {path!r}: there is no Python module {error.name!r}{hint}"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that is a program ends itself
         raise ModuleError(f"cannot load {path!r}: importing {package} fails: {error!r}") from error
 
 
@@ -87,7 +95,7 @@ def _paths_below(package: types.ModuleType) -> set[str]:
     found = set[str]()
     where = getattr(package, "__path__", [])
     for info in pkgutil.walk_packages(where, f"{package.__name__}.", onerror=lambda _: None):
-        if not info.ispkg:
+        if not info.ispkg and not info.name.endswith(".__main__"):  # that one is a program
             found.update(f"{info.name}.{name}" for name in _class_names(info.name))
     return found
 
@@ -95,5 +103,5 @@ def _paths_below(package: types.ModuleType) -> set[str]:
 def _class_names(name: str) -> list[str]:
     try:
         return [cls.__name__ for cls in classes(importlib.import_module(name))]
-    except Exception:
+    except (Exception, SystemExit):
         return []

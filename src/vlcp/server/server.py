@@ -94,8 +94,8 @@ class Server:
         await asyncio.gather(*map(self.loader.outcome, begun))
         self.ready.set()
         keys.warn_absent_modules(self.config, {record.name for record in self.loader.records()})
-        states = [record.state for record in self.loader.records() if record.explicit]
-        logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(classes))
+        states = [record.state for record in begun]
+        logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(begun))
         if State.SUCCEEDED not in states:
             self._nothing_ran = True
             self.stop("no startup module could be loaded")

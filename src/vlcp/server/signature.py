@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -59,10 +60,13 @@ class Signature:
         if wanted is Any or name not in self._parameters:
             return value
         try:
-            return msgspec.convert(value, wanted, strict=False)
+            converted = msgspec.convert(value, wanted, strict=False)
         except msgspec.ValidationError as error:
             text = str(error)
             raise ValueError(f"parameter {name!r}: {text[:1].lower()}{text[1:]}") from None
+        if isinstance(converted, float) and not math.isfinite(converted):
+            raise ValueError(f"parameter {name!r}: expected a finite number, got {converted}")
+        return converted
 
     def details(self) -> dict[str, Any]:
         """The description and all parameters, positional ones first, as `discover` shows them."""

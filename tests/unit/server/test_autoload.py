@@ -1,5 +1,6 @@
 """Loading every module of a package, and what happens when one of them is broken."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +43,19 @@ async def test_all_sound_modules_are_loaded(package: str, caplog: pytest.LogCapt
     await server.unload(AutoLoad)
     assert "vlandriver" in server.modules, "what was loaded stays"
     await server.loader.unload_all()
+
+
+async def test_only_startup_modules_are_counted(package: str, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(
+        parse(
+            f"server.startup = ('{AutoLoad.__module__}.AutoLoad', '{package}.failing.FailingDriver')\n"
+            f"module.autoload.autoloadpackages = ('{package}.inner', '{package}.vlan')"
+        )
+    )
+    with caplog.at_level("INFO"):
+        running = asyncio.create_task(server.run())
+        await server.ready.wait()
+        await asyncio.sleep(0)
+        server.stop("enough")
+        await running
+    assert "1 of 2 startup modules are loaded" in caplog.text

@@ -42,7 +42,7 @@ class Cache(Diary):
 @depend(Store, Cache)
 class Network(Diary):
     @api
-    async def createPort(self, id: int, *, name: str = "none", **kwargs: Any) -> dict[str, Any]:  # noqa: N802
+    async def createPort(self, id: int, *, name: str = "none", **kwargs: Any) -> dict[str, Any]:  # noqa: N802 (as users write)
         """Create a port.
 
         It gets a name.
