@@ -15,11 +15,13 @@ import msgspec
 
 from vlcp.server.api import BadParameterError, api
 from vlcp.server.module import Module
+from vlcp.service.kvdb.checks import check_function, check_keys
 from vlcp.store.contract import Backend, Committed, Entry, Preconditions
 from vlcp.store.mirror import Mirror
-from vlcp.store.table import check_key
 from vlcp.store.transaction import Outcome, TransactionView, Transactor
 
+_LONGEST_LIFETIME = 1e11
+"""Seconds, about 3000 years; a longer lifetime is taken for this one."""
 _SWEEP_AT_ONCE = 1000
 """Keys that are looked at in one go for expired values."""
 
@@ -98,30 +100,26 @@ class KeyValueDB(Module):
     @api
     async def delete(self, key: str) -> None:
         """Delete a key; nothing happens if there is none."""
-        _check([key])
+        check_keys([key])
         await self.backend.commit(Preconditions(), {key: None})
 
     @api
     async def mget(self, keys: list[str]) -> list[Any]:
         """Get the values of several keys at one moment, None for each that does not exist."""
-        _check(keys)
+        check_keys(keys)
         snapshot = await self.backend.read(keys)
         return [_value(key, snapshot.entries[key], snapshot.time) for key in keys]
 
     @api
     async def mgetwithcache(self, keys: list[str], cache: Any = None) -> tuple[list[Any], dict[str, Any]]:
         """Get several values and a cache. With the cache of an earlier call, unchanged values are the same objects."""
-        _check(keys)
+        check_keys(keys)
         snapshot = await self.backend.read(keys)
         known = cache if isinstance(cache, Mapping) else {}
         fresh: dict[str, tuple[str, Stored]] = {}
         for key, entry in snapshot.entries.items():
             if entry is not None:
-                version, old = known.get(key, ("", ()))
-                fresh[key] = (
-                    entry.version,
-                    Stored(*old) if version == entry.version else decode(key, entry.value),
-                )
+                fresh[key] = entry.version, _cached(known.get(key), entry) or decode(key, entry.value)
         return [fresh[key][1].at(snapshot.time) if key in fresh else None for key in keys], fresh
 
     @api
@@ -131,7 +129,7 @@ class KeyValueDB(Module):
             pairs: dict[str, Any] = dict(kvpairs)
         except (TypeError, ValueError):
             raise BadParameterError("kvpairs is neither a dictionary nor a list of pairs") from None
-        _check(pairs)
+        check_keys(pairs)
         deadline = await self._deadline(timeout)
         gone = timeout is not None and timeout <= 0
         writes = {key: None if gone else encode(key, Stored(value, deadline)) for key, value in pairs.items()}
@@ -153,7 +151,7 @@ class KeyValueDB(Module):
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
     ) -> list[Any]:
         """Replace several values by updater(key, value) each, all or none. Returns the new values."""
-        _check_function(updater)
+        check_function(updater)
 
         def update_each(keys: list[str], values: list[Any], now: int) -> tuple[list[str], list[Any]]:
             return keys, [updater(key, value) for key, value in zip(keys, values, strict=True)]
@@ -168,7 +166,7 @@ class KeyValueDB(Module):
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
     ) -> tuple[list[str], list[Any]]:
         """Write what updater(keys, values) returns, (keys, values), all or none. Returns that pair."""
-        _check_function(updater)
+        check_function(updater)
         return await self._update(keys, lambda keys, values, now: updater(keys, values), timeout)
 
     @api
@@ -179,7 +177,7 @@ class KeyValueDB(Module):
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
     ) -> tuple[list[str], list[Any]]:
         """As updateall, with updater(keys, values, now); now is the store's time in microseconds."""
-        _check_function(updater)
+        check_function(updater)
         return await self._update(keys, updater, timeout)
 
     @api
@@ -196,7 +194,7 @@ class KeyValueDB(Module):
         updater: Callable[[list[str], list[Any], int], tuple[Iterable[str], Iterable[Any]]],
         lifetime: float | None,
     ) -> tuple[list[str], list[Any]]:
-        _check(keys)
+        check_keys(keys)
         now = (await self.backend.read()).time
         deadline = await self._deadline(lifetime)
 
@@ -204,7 +202,7 @@ class KeyValueDB(Module):
             stored: list[Stored | None] = view.many(keys)
             values = [each.at(now) if each is not None else None for each in stored]
             new_keys, new_values = map(list, updater(list(keys), values, now))
-            _check(new_keys)
+            check_keys(new_keys)
             pairs = zip(new_keys, new_values, strict=True)
             gone = lifetime is not None and lifetime <= 0
             writes = {key: None if value is None or gone else Stored(value, deadline) for key, value in pairs}
@@ -227,7 +225,9 @@ class KeyValueDB(Module):
         await self._transactor.run(change, key)
 
     async def _deadline(self, lifetime: float | None) -> int | None:
-        return None if lifetime is None else (await self.backend.read()).time + int(lifetime * 1e6)
+        if lifetime is None:
+            return None
+        return (await self.backend.read()).time + int(min(lifetime, _LONGEST_LIFETIME) * 1e6)
 
     async def _sweep(self) -> None:
         """Delete what has expired, now and then: reads do not show it, but it takes room."""
@@ -253,18 +253,13 @@ def _has_expired(entry: Entry, now: int) -> bool:
     return False
 
 
+def _cached(cached: Any, entry: Entry) -> Stored | None:
+    """What a cache holds of a key, if it is still so. A cache from the web API is JSON, and anything in JSON."""
+    match cached:
+        case [version, [value, None | int() as deadline]] if version == entry.version:
+            return Stored(value, deadline)
+    return None
+
+
 def _value(key: str, entry: Entry | None, now: int) -> Any:
     return decode(key, entry.value).at(now) if entry is not None else None
-
-
-def _check(keys: Iterable[str]) -> None:
-    for key in keys:
-        try:
-            check_key(key)
-        except (ValueError, AttributeError) as error:
-            raise BadParameterError(str(error)) from None
-
-
-def _check_function(updater: Any) -> None:
-    if not callable(updater):
-        raise BadParameterError("parameter 'updater' must be a function: only other modules can give one")

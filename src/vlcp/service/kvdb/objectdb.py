@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from vlcp.derive.view import PendingError
 from vlcp.model import codec
 from vlcp.server.api import BadParameterError, UnavailableError, api
 from vlcp.server.module import Module, ModuleError, depend
+from vlcp.service.kvdb.checks import check_function, check_keys
 from vlcp.service.kvdb.storage import KVStorage
 from vlcp.store.contract import Backend
 from vlcp.store.mirror import Mirror, Reader
@@ -61,6 +63,7 @@ class ObjectDB(Module):
     async def mget(self, keys: list[str], requestid: Any, nostale: bool = False) -> list[Any]:
         """Get several objects at one moment and keep those that exist under the request id."""
         _check_requestid(requestid)
+        check_keys(keys)
         with self._reading(nostale) as reader:
             await reader.ready(keys)
             values = [reader.get(key) for key in keys]
@@ -75,6 +78,7 @@ class ObjectDB(Module):
     @api
     async def mgetonce(self, keys: list[str], nostale: bool = False) -> list[Any]:
         """Get copies of several objects. Nothing is kept."""
+        check_keys(keys)
         with self._reading(nostale) as reader:
             await reader.ready(keys)
             return [_private(reader.get(key)) for key in keys]
@@ -125,7 +129,8 @@ class ObjectDB(Module):
         The updater may be called more than once and gets copies. With withtime it is called with a third parameter, the
         store's time in microseconds. What it raises is raised here, and nothing is written.
         """
-        _check_function(updater, "updater")
+        check_function(updater)
+        check_keys(keys)
         extra = (await self.gettimestamp(),) if withtime else ()
 
         def change(view: TransactionView, keys: list[str]) -> Outcome:
@@ -148,6 +153,9 @@ class ObjectDB(Module):
         _check_requestid(requestid)
         if not isinstance(walkerdict, Mapping):
             raise BadParameterError("parameter 'walkerdict' must be a dictionary of functions")
+        for walker in walkerdict.values():
+            check_function(walker, "walkerdict")
+        check_keys(keys)
         with self._reading(nostale) as reader:
             while True:
                 walked = walk(reader, keys, walkerdict)
@@ -167,7 +175,8 @@ class ObjectDB(Module):
         walker catches it and returns, and is called again. write(key, value) writes, None deletes. With withtime the
         walker gets the store's time in microseconds as a third parameter. keys are read at the beginning.
         """
-        _check_function(walker, "walker")
+        check_function(walker, "walker")
+        check_keys(keys)
         extra = (await self.gettimestamp(),) if withtime else ()
 
         def change(view: TransactionView, keys: list[str]) -> Outcome:
@@ -220,7 +229,7 @@ def _walk_and_write(view: TransactionView, writes: Mapping[str, Any]) -> Callabl
 
 def _private(value: Any) -> Any:
     """A value that its owner may change: objects of ours cannot be changed anyway."""
-    return value if codec.known(value) else copy.deepcopy(value)
+    return value if codec.known(value) else msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _check_requestid(requestid: Any) -> None:
@@ -228,10 +237,3 @@ def _check_requestid(requestid: Any) -> None:
         hash(requestid)
     except TypeError:
         raise BadParameterError("parameter 'requestid' must be hashable, a text for example") from None
-
-
-def _check_function(function: Any, parameter: str) -> None:
-    if not callable(function):
-        raise BadParameterError(
-            f"parameter {parameter!r} must be a function: only other modules can give one"
-        )

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlcp.server.api import BadParameterError, api
 from vlcp.server.module import Module, Proxy
+from vlcp.service.kvdb.checks import check_function
 
 
 class Knowledge(Module):
@@ -52,12 +53,12 @@ class Knowledge(Module):
         self._forget(_checked(key))
 
     @api
-    def mget(self, keys: Any) -> list[Any]:
+    def mget(self, keys: list[Any]) -> list[Any]:
         """Get the values of several keys, None for each that does not exist."""
         return [self._read(key) for key in keys]
 
     @api
-    def mgetwithcache(self, keys: Any, cache: Any = None) -> tuple[list[Any], Any]:
+    def mgetwithcache(self, keys: list[Any], cache: Any = None) -> tuple[list[Any], Any]:
         """Get the values of several keys; the cache is given back as it is."""
         return self.mget(keys), cache
 
@@ -80,29 +81,28 @@ class Knowledge(Module):
         return self.mupdate([key], updater, timeout)[0]
 
     @api
-    def mupdate(self, keys: Any, updater: Any, timeout: float | None = None) -> list[Any]:
+    def mupdate(self, keys: list[Any], updater: Any, timeout: float | None = None) -> list[Any]:
         """Replace several values by updater(key, value) each, all or none. Returns the new values."""
-        _check_function(updater)
-        keys = list(keys)
+        check_function(updater)
         values = [updater(key, self._read(key)) for key in keys]
         self._write_all(keys, values, timeout)
         return values
 
     @api
-    def updateall(self, keys: Any, updater: Any, timeout: float | None = None) -> tuple[list[Any], list[Any]]:
+    def updateall(
+        self, keys: list[Any], updater: Any, timeout: float | None = None
+    ) -> tuple[list[Any], list[Any]]:
         """Write what updater(keys, values) returns, (keys, values), all or none. Returns that pair."""
-        _check_function(updater)
-        keys = list(keys)
+        check_function(updater)
         new_keys, values = updater(keys, self.mget(keys))
         return self._write_all(new_keys, values, timeout)
 
     @api
     def updateallwithtime(
-        self, keys: Any, updater: Any, timeout: float | None = None
+        self, keys: list[Any], updater: Any, timeout: float | None = None
     ) -> tuple[list[Any], list[Any]]:
         """As updateall, with updater(keys, values, now); now is the time in microseconds since 1970."""
-        _check_function(updater)
-        keys = list(keys)
+        check_function(updater)
         new_keys, values = updater(keys, self.mget(keys), time.time_ns() // 1000)
         return self._write_all(new_keys, values, timeout)
 
@@ -158,8 +158,3 @@ def _checked(key: Any) -> Hashable:
             f"a key must be hashable, a text for example, not {type(key).__name__}"
         ) from None
     return key  # type: ignore[no-any-return]  # it is hashable
-
-
-def _check_function(updater: Any) -> None:
-    if not callable(updater):
-        raise BadParameterError("parameter 'updater' must be a function: only other modules can give one")

@@ -179,3 +179,18 @@ def test_the_stored_forms() -> None:
     assert encode("a", Stored([1], 1700000000000000)) == b"!1700000000000000\n[1]"
     assert decode("a", b"!1700000000000000\n[1]") == ([1], 1700000000000000)
     assert decode("a", b'"!"') == ("!", None)
+
+
+async def test_a_lifetime_beyond_all_clocks(call: Call) -> None:
+    await call("set", key="a", value=1, timeout=1e308)
+    assert await call("get", key="a", timeout=1e300) == 1
+    for impossible in (float("nan"), float("inf"), "NaN"):
+        with pytest.raises(BadParameterError, match="'timeout': expected a finite number"):
+            await call("set", key="a", value=2, timeout=impossible)
+    assert await call("get", key="a") == 1
+
+
+@pytest.mark.parametrize("cache", [{"a": 1}, {"a": []}, {"a": ["x", 5]}, {"a": {"b": 1}}, [], "text"])
+async def test_a_cache_that_is_none(call: Call, cache: Any) -> None:
+    await call("set", key="a", value=1)
+    assert (await call("mgetwithcache", keys=["a"], cache=cache))[0] == [1]

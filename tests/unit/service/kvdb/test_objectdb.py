@@ -199,3 +199,24 @@ async def test_a_store_that_cannot_be_used_is_named() -> None:
     with pytest.raises(ModuleError, match=r"Knowledge \(proxy.kvstorage\) is not a store"):
         await server.load(ObjectDB)
     await server.loader.unload_all()
+
+
+@pytest.mark.parametrize("key", ["", "directory/", "\ud800"])
+async def test_what_is_not_a_key(call: Call, key: str) -> None:
+    with pytest.raises(BadParameterError, match="is not a key"):
+        await call("get", key=key, requestid="r")
+    with pytest.raises(BadParameterError, match="is not a key"):
+        await call("getonce", key=key)
+
+
+async def test_a_walker_must_be_a_function(call: Call) -> None:
+    with pytest.raises(BadParameterError, match="'walkerdict' must be a function"):
+        await call("walk", keys=["a"], walkerdict={"a": "text"}, requestid="r")
+
+
+async def test_deeply_nested_values_are_copied(call: Call) -> None:
+    nested: list[Any] = []
+    for _ in range(600):
+        nested = [nested]
+    await write(call, nested=nested)
+    assert await call("getonce", key="nested") == nested

@@ -126,3 +126,9 @@ async def test_bad_parameters_are_named(
 ) -> None:
     with pytest.raises(BadParameterError, match=complaint):
         await call(api, **params)
+
+
+@pytest.mark.parametrize("keys", [None, 1, 1.5, True, "text"])
+async def test_keys_are_a_list(call: Caller, keys: Any) -> None:
+    with pytest.raises(BadParameterError, match="'keys': expected `array`"):
+        await call("mget", keys=keys)
