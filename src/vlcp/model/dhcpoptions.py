@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlcp.model.fields import Field, NotAllowedError, address, array, cidr, integer, pair, within
+from vlcp.model.fields import Field, NotAllowedError, address, array, cidr, integer, json_value, pair, within
 
 CODES = {
     "OPTION_PAD": 0,
@@ -110,7 +110,7 @@ def option(value: Any) -> tuple[int | str, Any]:
     if content is None:
         return tag, None
     shape: Field[Any] = _SHAPES.get(code_of(tag), _opaque)
-    return tag, within(shape, "[1]", content)
+    return tag, json_value(within(shape, "[1]", content))  # as it is when it was stored and read again
 
 
 options = array(option, of="[option, value]")

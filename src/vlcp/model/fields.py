@@ -27,7 +27,17 @@ _LONGEST_ID = 255
 _LONGEST_NAME = 253
 _DEEPEST = 32
 _LONGEST_SHOWN = 80
-_short = reprlib.Repr()
+_LONGEST_NUMBER = 4096
+
+
+class _Short(reprlib.Repr):
+    """Texts for messages. Python refuses to write very long numbers with decimal digits; they are hexadecimal here."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return hex(x) if x.bit_length() > _LONGEST_NUMBER else super().repr_int(x, level)
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = _LONGEST_SHOWN
 _short.maxlevel = 4
 

@@ -27,11 +27,13 @@ class Placed(NamedTuple, Generic[T]):
     place: str
     value: T
 
-    @property
-    def shown(self) -> str:
-        """The place in a message about the whole object, followed by a colon; nothing in a call for one object."""
-        return f"{self.place[:-1]}: " if self.place else ""
+    def at(self, parameter: str) -> str:
+        """The beginning of a message about one parameter of the object, such as `ports[3].id: `."""
+        return f"{self.place}{parameter}: "
 
+
+LARGEST_BATCH = 10_000
+"""Objects in one call: one transaction, and no other call is served while it is worked out."""
 
 Item = Placed[dict[str, Any]]
 """One object as the caller described it."""
@@ -134,6 +136,10 @@ def batch(name: str, value: Any) -> list[Item]:
     """The objects of a call for several; `name` is the parameter that holds them."""
     if not isinstance(value, list | tuple):
         raise NotAllowedError(value, "a list of dictionaries", name).at("")
+    if len(value) > LARGEST_BATCH:
+        raise InvalidError(
+            f"{name} has {len(value)} items, but must have at most {LARGEST_BATCH} in one call"
+        )
     return [_item(f"{name}[{index}]", item) for index, item in enumerate(value)]
 
 

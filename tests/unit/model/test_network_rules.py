@@ -63,13 +63,13 @@ async def test_physical_network_in_use_stays(calls: Calls) -> None:
 async def test_taken_ids(calls: Calls) -> None:
     await calls.small_network()
     await calls.ports({"id": "a", "logicalnetwork": "n"})
-    with refused(InUseError, "networks[0]: there already is a physical network 'p'"):
+    with refused(InUseError, "networks[0].id: there already is a physical network 'p'"):
         await calls.physical({"id": "p", "type": "local"})
-    with refused(InUseError, "networks[0]: there already is a logical network 'n'"):
+    with refused(InUseError, "networks[0].id: there already is a logical network 'n'"):
         await calls.logical({"id": "n", "physicalnetwork": "p"})
-    with refused(InUseError, "subnets[0]: there already is a subnet 's'"):
+    with refused(InUseError, "subnets[0].id: there already is a subnet 's'"):
         await calls.subnets({"id": "s", "logicalnetwork": "n", "cidr": "10.9.0.0/24"})
-    with refused(InUseError, "ports[1]: there already is a logical port 'a'"):
+    with refused(InUseError, "ports[1].id: there already is a logical port 'a'"):
         await calls.ports({"logicalnetwork": "n"}, {"id": "a", "logicalnetwork": "n"})
     assert [port["id"] for port in await calls.list_ports()] == ["a"]
 
@@ -83,17 +83,17 @@ async def test_repeated_ids(calls: Calls) -> None:
 
 
 async def test_missing_objects(calls: Calls) -> None:
-    with refused(MissingError, "networks[0]: there is no physical network 'p'"):
+    with refused(MissingError, "networks[0].physicalnetwork: there is no physical network 'p'"):
         await calls.logical({"physicalnetwork": "p"})
-    with refused(MissingError, "there is no logical network 'n'"):
+    with refused(MissingError, "logicalnetwork: there is no logical network 'n'"):
         await calls.subnets({"logicalnetwork": "n", "cidr": "10.0.0.0/24"})
-    with refused(MissingError, "there is no logical network 'n'"):
+    with refused(MissingError, "logicalnetwork: there is no logical network 'n'"):
         await calls.ports({"logicalnetwork": "n"})
     await calls.small_network()
-    with refused(MissingError, "there is no subnet 'x'"):
+    with refused(MissingError, "subnet: there is no subnet 'x'"):
         await calls.ports({"logicalnetwork": "n", "subnet": "x"})
     for delete in (calls.delete_physical, calls.delete_logical, calls.delete_subnets, calls.delete_ports):
-        with refused(MissingError, "[0]: there is no", "'gone'"):
+        with refused(MissingError, "[0].id: there is no", "'gone'"):
             await delete("gone")
 
 
@@ -160,12 +160,12 @@ async def test_overlapping_subnets(calls: Calls, order: tuple[str, str]) -> None
 async def test_subnet_and_network_in_use_stay(calls: Calls) -> None:
     await calls.small_network()
     await calls.ports({"id": "a", "logicalnetwork": "n", "subnet": "s", "ip_address": "10.0.0.9"})
-    with refused(InUseError, "subnet 's' still has the address '10.0.0.9'"):
+    with refused(InUseError, "id: subnet 's' still has the address '10.0.0.9'"):
         await calls.delete_subnets("s")
-    with refused(InUseError, "logical network 'n' still has the logical port 'a'"):
+    with refused(InUseError, "id: logical network 'n' still has the logical port 'a'"):
         await calls.delete_logical("n")
     await calls.delete_ports("a")
-    with refused(InUseError, "logical network 'n' still has the subnet 's'"):
+    with refused(InUseError, "id: logical network 'n' still has the subnet 's'"):
         await calls.delete_logical("n")
     await calls.delete_subnets("s")
     await calls.delete_logical("n")
@@ -189,7 +189,7 @@ async def test_port_gets_the_lowest_free_address(calls: Calls) -> None:
 async def test_a_freed_address_is_given_again(calls: Calls) -> None:
     await calls.small_network(cidr="10.0.0.0/30")
     await calls.ports(*({"id": name, "logicalnetwork": "n", "subnet": "s"} for name in "ab"))
-    with refused(InUseError, "ports[0]: no address is free in subnet 's' (10.0.0.1 to 10.0.0.2)"):
+    with refused(InUseError, "ports[0].subnet: no address is free in subnet 's' (10.0.0.1 to 10.0.0.2)"):
         await calls.ports({"logicalnetwork": "n", "subnet": "s"})
     await calls.delete_ports("a")
     [port] = await calls.ports({"logicalnetwork": "n", "subnet": "s"})
@@ -247,7 +247,7 @@ async def test_a_batch_with_one_bad_item_writes_nothing(calls: Calls) -> None:
     await calls.small_network(cidr="10.0.0.0/16")
     good = {"logicalnetwork": "n", "subnet": "s"}
     batch = [good] * 999
-    with refused(MissingError, "ports[999]: there is no subnet 'gone'"):
+    with refused(MissingError, "ports[999].subnet: there is no subnet 'gone'"):
         await calls.ports(*batch, {"logicalnetwork": "n", "subnet": "gone"})
     assert await calls.list_ports() == []
     assert len(await calls.ports(*batch)) == 999

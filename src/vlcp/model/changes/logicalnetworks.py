@@ -73,12 +73,14 @@ def _check(placed: Placed[LogicalNetwork], known: dict[str, Any], kinds: Kinds) 
     network = placed.value
     carrier: PhysicalNetwork = must_exist(
         known[keys.physical_network(network.physicalnetwork)],
-        placed.shown,
+        placed.at("physicalnetwork"),
         "physical network",
         network.physicalnetwork,
     )
-    must_not_exist(known[keys.logical_network(network.id)], placed.shown, "logical network", network.id)
-    kind = kind_of(carrier, kinds, f"{placed.shown}the type of physical network {carrier.id!r}")
+    must_not_exist(known[keys.logical_network(network.id)], placed.at("id"), "logical network", network.id)
+    kind = kind_of(
+        carrier, kinds, f"{placed.at('physicalnetwork')}the type of physical network {carrier.id!r}"
+    )
     try:
         kind.check_logical_network(network)
     except NotAllowedError as error:
@@ -115,10 +117,10 @@ def delete_logical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     known, members = fetch_with_members(view, objects, users)
     gone = []
     for key, placed in zip(objects, ids, strict=True):
-        network: LogicalNetwork = must_exist(known[key], placed.shown, "logical network", placed.value)
+        network: LogicalNetwork = must_exist(known[key], placed.at("id"), "logical network", placed.value)
         what = f"logical network {network.id!r}"
-        must_be_unused(members[keys.ports_of(network.id)], placed.shown, what, "the logical port")
-        must_be_unused(members[keys.subnets_of(network.id)], placed.shown, what, "the subnet")
+        must_be_unused(members[keys.ports_of(network.id)], placed.at("id"), what, "the logical port")
+        must_be_unused(members[keys.subnets_of(network.id)], placed.at("id"), what, "the subnet")
         gone += [
             key,
             keys.member(keys.logical_networks_of(network.physicalnetwork), network.id),

@@ -77,15 +77,15 @@ def _written(port: LogicalPort) -> Iterator[tuple[str, Any]]:
 def _check(placed: Placed[LogicalPort], known: Mapping[str, Any]) -> None:
     port = placed.value
     network = port.logicalnetwork
-    must_exist(known[keys.logical_network(network)], placed.shown, "logical network", network)
-    must_not_exist(known[keys.logical_port(port.id)], placed.shown, "logical port", port.id)
+    must_exist(known[keys.logical_network(network)], placed.at("logicalnetwork"), "logical network", network)
+    must_not_exist(known[keys.logical_port(port.id)], placed.at("id"), "logical port", port.id)
     if (owner := known[_mac_claim(port)]) is not None:
         raise InUseError(
             f"{placed.place}mac_address is {port.mac_address}, which logical port {owner!r} has"
             f" in logical network {network!r}"
         )
     if port.subnet is not None:
-        subnet = must_exist(known[keys.subnet(port.subnet)], placed.shown, "subnet", port.subnet)
+        subnet = must_exist(known[keys.subnet(port.subnet)], placed.at("subnet"), "subnet", port.subnet)
         _check_subnet(placed, subnet)
         if port.ip_address is not None:
             _check_address(placed, port.ip_address, subnet)
@@ -160,7 +160,7 @@ def _pick(
         addresses = list(islice(candidates, len(waiting) - len(chosen)))
         if not addresses:
             raise InUseError(
-                f"{waiting[len(chosen)].shown}no address is free in subnet {subnet.id!r}"
+                f"{waiting[len(chosen)].at('subnet')}no address is free in subnet {subnet.id!r}"
                 f" ({subnet.allocated_start} to {subnet.allocated_end})"
             )
         owners = view.many([_address_claim(subnet.id, format_address(address)) for address in addresses])
@@ -194,7 +194,7 @@ def delete_logical_ports(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     objects = [keys.logical_port(each) for _, each in ids]
     known = fetch(view, objects)
     ports: list[LogicalPort] = [
-        must_exist(known[key], placed.shown, "logical port", placed.value)
+        must_exist(known[key], placed.at("id"), "logical port", placed.value)
         for key, placed in zip(objects, ids, strict=True)
     ]
     return deletion(view, (key for port in ports for key, _ in _written(port)))

@@ -86,21 +86,21 @@ def deletion(view: View, gone: Iterable[str], empty: Iterable[str] = ()) -> Outc
     return Outcome(dict.fromkeys(fetch(view, gone)), frozenset(empty))
 
 
-def must_exist(value: T | None, place: str, what: str, object_id: str) -> T:
-    """The value, unless it is missing. `what` is what kind of object it is, in words."""
+def must_exist(value: T | None, at: str, what: str, object_id: str) -> T:
+    """The value, unless it is missing. `at` begins the message, `what` is what kind of object it is, in words."""
     if value is None:
-        raise MissingError(f"{place}there is no {what} {object_id!r}")
+        raise MissingError(f"{at}there is no {what} {object_id!r}")
     return value
 
 
-def must_not_exist(value: object, place: str, what: str, object_id: str) -> None:
+def must_not_exist(value: object, at: str, what: str, object_id: str) -> None:
     """Raises `InUseError` if there already is an object with the id."""
     if value is not None:
-        raise InUseError(f"{place}there already is a {what} {object_id!r}")
+        raise InUseError(f"{at}there already is a {what} {object_id!r}")
 
 
-def must_be_unused(users: list[str], place: str, what: str, by: str) -> None:
+def must_be_unused(users: list[str], at: str, what: str, by: str) -> None:
     """Raises `InUseError` that names one of the users. `what` is the object with its id, `by` what kind they are."""
     if users:
         more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-        raise InUseError(f"{place}{what} still has {by} {users[0]!r}{more}; delete them first")
+        raise InUseError(f"{at}{what} still has {by} {users[0]!r}{more}; delete them first")

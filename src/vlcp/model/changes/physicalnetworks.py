@@ -29,7 +29,9 @@ def create_physical_networks(view: View, networks: Sequence[Placed[PhysicalNetwo
     known = fetch(view, writes)
     for placed in networks:
         network_id = placed.value.id
-        must_not_exist(known[keys.physical_network(network_id)], placed.shown, "physical network", network_id)
+        must_not_exist(
+            known[keys.physical_network(network_id)], placed.at("id"), "physical network", network_id
+        )
     return Outcome(writes, answer=[network for _, network in networks])
 
 
@@ -41,8 +43,10 @@ def delete_physical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     known, members = fetch_with_members(view, gone, users)
     for placed in ids:
         network = placed.value
-        must_exist(known[keys.physical_network(network)], placed.shown, "physical network", network)
+        must_exist(known[keys.physical_network(network)], placed.at("id"), "physical network", network)
         what = f"physical network {network!r}"
-        must_be_unused(members[keys.logical_networks_of(network)], placed.shown, what, "the logical network")
-        must_be_unused(members[keys.physical_ports_of(network)], placed.shown, what, "the physical port")
+        must_be_unused(
+            members[keys.logical_networks_of(network)], placed.at("id"), what, "the logical network"
+        )
+        must_be_unused(members[keys.physical_ports_of(network)], placed.at("id"), what, "the physical port")
     return deletion(view, gone, users)

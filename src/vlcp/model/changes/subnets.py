@@ -70,8 +70,8 @@ def _touched(members: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 def _check(placed: Placed[Subnet], known: Mapping[str, Any]) -> None:
     subnet = placed.value
     network = subnet.logicalnetwork
-    must_exist(known[keys.logical_network(network)], placed.shown, "logical network", network)
-    must_not_exist(known[keys.subnet(subnet.id)], placed.shown, "subnet", subnet.id)
+    must_exist(known[keys.logical_network(network)], placed.at("logicalnetwork"), "logical network", network)
+    must_not_exist(known[keys.subnet(subnet.id)], placed.at("id"), "subnet", subnet.id)
 
 
 class _Range(NamedTuple):
@@ -120,7 +120,7 @@ def delete_subnets(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     gone = []
     for placed, directory in zip(ids, directories, strict=True):
         key = keys.subnet(placed.value)
-        subnet: Subnet = must_exist(known[key], placed.shown, "subnet", placed.value)
-        must_be_unused(members[directory], placed.shown, f"subnet {subnet.id!r}", "the address")
+        subnet: Subnet = must_exist(known[key], placed.at("id"), "subnet", placed.value)
+        must_be_unused(members[directory], placed.at("id"), f"subnet {subnet.id!r}", "the address")
         gone += [key, _membership(subnet)]
     return deletion(view, gone, directories)
