@@ -1,12 +1,12 @@
 """From rows of OVSDB to facts of bridges: which interface with which `iface-id` is on which bridge, by which port.
 
-Columns: see ovs-vswitchd.conf.db(5), tables Bridge, Port and Interface.
+Columns: see ovs-vswitchd.conf.db(5), tables Bridge, Controller, Port and Interface.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlcp.datapath.facts import Facts
 from vlcp.derive.view import Unread
@@ -15,7 +15,8 @@ from vlcp.flow.facts import Interface
 from vlcp.wire.ovsdb import RowChange
 
 MONITORED = {
-    "Bridge": ["name", "datapath_id", "ports"],
+    "Bridge": ["name", "datapath_id", "ports", "controller"],
+    "Controller": ["target"],
     "Port": ["interfaces"],
     "Interface": ["name", "ofport", "external_ids"],
 }
@@ -24,6 +25,14 @@ MONITORED = {
 Row = Mapping[str, Any]
 Location = tuple[int, str]
 """Datapath id and iface-id."""
+
+
+class Bridge(NamedTuple):
+    """A bridge that runs. `controllers`: the targets it was told to connect to, such as `tcp:127.0.0.1:6653`."""
+
+    datapath_id: int
+    name: str
+    controllers: frozenset[str]
 
 
 class Interfaces:
@@ -49,8 +58,18 @@ class Interfaces:
 
     def datapaths(self) -> dict[int, str]:
         """Datapath id -> name of every bridge."""
-        found = {_datapath_id(row): row["name"] for row in self._rows["Bridge"].values()}
-        return {number: name for number, name in found.items() if number is not None}
+        return {bridge.datapath_id: bridge.name for bridge in self.bridges()}
+
+    def bridges(self) -> list[Bridge]:
+        """Every bridge that has a datapath id."""
+        targets = {uuid: row["target"] for uuid, row in self._rows["Controller"].items()}
+        found = []
+        for row in self._rows["Bridge"].values():
+            number = _datapath_id(row)
+            if number is not None:
+                told = frozenset(targets[uuid] for uuid in _uuids(row, "controller") if uuid in targets)
+                found.append(Bridge(number, row["name"], told))
+        return found
 
     def apply(self, changes: Iterable[RowChange]) -> None:
         """Take changes of rows, in their order."""
@@ -72,6 +91,8 @@ class Interfaces:
             rows[uuid] = now
         if table == "Interface":
             return {uuid}
+        if table == "Controller":
+            return set()
         if table == "Port":
             return _reassign(self._port_of, uuid, _uuids(before, "interfaces"), _uuids(now, "interfaces"))
         ports, ports_before = _uuids(now, "ports"), _uuids(before, "ports")

@@ -102,7 +102,7 @@ class Switch:
         self._installer = Installer(self.desired, self.log, self._news.set)
         self._plan = Plan(self._source, self.desired.exchange)
         self._features: dict[int, Feature] = {}
-        self._connection: OpenFlowConnection | None = None
+        self._connections: list[OpenFlowConnection] = []
         self._synchronised = False
         self._held = True
 
@@ -129,27 +129,31 @@ class Switch:
         self._held = False
         self._news.set()
 
+    @property
+    def connection(self) -> OpenFlowConnection | None:
+        """The connection in use: the oldest. Others are spares."""
+        return self._connections[0] if self._connections else None
+
     def connected(self, connection: OpenFlowConnection, ports: Iterable[PortDesc]) -> None:
         """The switch is connected now, with these ports."""
-        self._connection = connection
-        self._synchronised = False
+        self._connections.append(connection)
         here = {port.number: fact_keys.Port(port.name, port.mac) for port in ports}
         self.facts.replace(fact_keys.PORTS, here, fact_keys.port)
         self._news.set()
 
     def disconnected(self, connection: OpenFlowConnection) -> None:
         """A connection is gone. The facts stay: the switch goes on forwarding."""
-        if self._connection is connection:
-            self._connection = None
+        if connection is self.connection:
             self._synchronised = False
+        if connection in self._connections:
+            self._connections.remove(connection)
+        self._news.set()
 
     def message(self, connection: OpenFlowConnection, message: Message) -> None:
         """The switch says something of its own accord."""
-        if connection is not self._connection:
-            return
         if isinstance(message, PortStatus):
             self._port_status(message)
-        elif isinstance(message, PacketIn):
+        elif isinstance(message, PacketIn) and connection is self.connection:
             self._packet(connection, message)
 
     def close(self) -> None:
@@ -175,8 +179,8 @@ class Switch:
     async def _turn(self) -> None:
         await self._settle()
         self._fetch()
-        if self._connection is not None and not self._held:
-            await self._push(self._connection)
+        if self.connection is not None and not self._held:
+            await self._push(self.connection)
 
     async def wait_settled(self) -> None:
         """Wait until the switch holds everything that is wanted of it, except what `status` says it refuses."""
@@ -235,7 +239,7 @@ class Switch:
 
     async def _synchronise(self, connection: OpenFlowConnection) -> None:
         await self._installer.read(connection)
-        if connection is not self._connection:
+        if connection is not self.connection:
             return
         self._synchronised = True
         found, wanted = len(self.installed), len(self.desired.flows) + len(self.desired.groups)
@@ -302,7 +306,7 @@ class Switch:
         """The state of this switch, for people and for JSON."""
         return {
             "datapath_id": f"{self.datapath_id:016x}",
-            "connected": self._connection is not None,
+            "connected": self.connection is not None,
             "settled": self.settled,
             "flows": len(self.desired.flows),
             "groups": len(self.desired.groups),

@@ -28,7 +28,11 @@ class Database:
         return RowChange(table, Uuid(uuid), old, row)
 
     def bridge(self, uuid: str, ports: set[str], datapath_id: str | None = "0000000000000001") -> RowChange:
-        return self.put("Bridge", uuid, {"name": uuid, "datapath_id": datapath_id, "ports": frozenset(ports)})
+        return self.put(
+            "Bridge",
+            uuid,
+            {"name": uuid, "datapath_id": datapath_id, "ports": frozenset(ports), "controller": frozenset()},
+        )
 
     def port(self, uuid: str, *interfaces: str) -> RowChange:
         return self.put("Port", uuid, {"interfaces": frozenset(interfaces)})

@@ -84,6 +84,10 @@ class ConnectionServer(Module, Generic[C]):
             raise ModuleError(f"{where}: {self._key} = '{address}': {error.strerror or error}") from None
         self.logger.info("waiting for %s peers at %s", self.protocol, self._listener.address)
 
+    def reach(self, address: Address) -> None:
+        """Dial a peer once, besides the configured one; if it cannot be reached, nothing happens."""
+        self.spawn(self._reach(address), name=f"{self.protocol} {address}")
+
     async def unload(self) -> None:
         """Stop listening and close the connections; the peers go on as they are."""
         if self._listener is not None:
@@ -95,6 +99,14 @@ class ConnectionServer(Module, Generic[C]):
         name = f"{self.protocol} {address}"
         await keep_connected(lambda: self.dial(address), self._serve, name=name, logger=self.logger)
 
+    async def _reach(self, address: Address) -> None:
+        try:
+            connection = await self.dial(address)
+        except OSError as error:
+            self.logger.debug("%s cannot be reached: %s", address, error)
+            return
+        await self._serve(connection)
+
     def _accept(self, connection: C) -> None:
         self.spawn(self._serve(connection), name=f"{self.protocol} {connection.peer}")
 
@@ -103,6 +115,8 @@ class ConnectionServer(Module, Generic[C]):
         try:
             if self._handler is not None:
                 await self._handler(connection)
+        except ConnectionError as error:
+            self.logger.info("%s: %s", connection.peer, error)
         finally:
             self._connections.discard(connection)
             connection.close()

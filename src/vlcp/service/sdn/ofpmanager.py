@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
+from vlcp.datapath.interfaces import Bridge
 from vlcp.datapath.switch import Switch
 from vlcp.flow.rules import Feature
 from vlcp.flow.tables import PATH
+from vlcp.link.address import Address, parse
 from vlcp.link.openflow import OpenFlowConnection
 from vlcp.server.api import BadParameterError, NotFoundError
 from vlcp.server.module import Module, api, depend
@@ -15,7 +19,7 @@ from vlcp.server.server import Server
 from vlcp.service.connection.openflowserver import OpenflowServer
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager
-from vlcp.wire.openflow import PortDescRequest, port_entries
+from vlcp.wire.openflow import PortDescRequest, SetConfig, port_entries
 
 
 @depend(OpenflowServer, OVSDBManager, ObjectDB)
@@ -32,6 +36,7 @@ class OpenflowManager(Module):
     async def load(self) -> None:
         """Take every switch that connects; flows are sent once the startup modules are loaded."""
         self.dependency(OpenflowServer).handle(self._serve)
+        self.dependency(OVSDBManager).follow_bridges(self._dial_bridges)
         self.spawn(self._release(), name="wait for the startup modules")
 
     async def unload(self) -> None:
@@ -75,11 +80,26 @@ class OpenflowManager(Module):
             self.spawn(switch.run(), name=f"switch {datapath_id:016x}")
         return switch
 
+    def _dial_bridges(self, database: str, bridges: Sequence[Bridge]) -> None:
+        """Dial the bridges beside us that name us as their controller: after we were away, Open vSwitch itself would
+        come back only after seconds. Its own connection is a spare then.
+        """
+        address, server = parse(database), self.dependency(OpenflowServer)
+        for bridge in bridges if address.unix else ():
+            switch = self._switches.get(bridge.datapath_id)
+            connected = switch is not None and switch.connection is not None
+            if not connected and any(map(server.is_named_by, bridge.controllers)):
+                server.reach(
+                    Address("unix", path=str(PurePath(address.path).with_name(f"{bridge.name}.mgmt")))
+                )
+
     async def _serve(self, connection: OpenFlowConnection) -> None:
-        """Use the main connection of a switch until it ends; what else it opens is only kept alive."""
+        """Use a main connection of a switch until it ends; what else the switch opens is only kept alive."""
         if connection.auxiliary_id:
             await connection.wait_closed()
             return
+        # A management connection gets no packets and port changes unless it says how much of a packet it takes.
+        connection.send(SetConfig())
         bodies = await connection.multipart(PortDescRequest())
         switch = self._switch(connection.datapath_id)
         switch.connected(connection, (port for body in bodies for port in port_entries(body)))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vlcp.datapath.facts import Facts
-from vlcp.datapath.interfaces import MONITORED, Interfaces
+from vlcp.datapath.interfaces import MONITORED, Bridge, Interfaces
 from vlcp.link.ovsdb import OvsdbConnection
 from vlcp.server.module import Module, depend
 from vlcp.server.server import Server
 from vlcp.service.connection.jsonrpcserver import JsonRPCServer
+from vlcp.wire.ovsdb import RowChange
 
 _DATABASE = "Open_vSwitch"
+
+BridgeHandler = Callable[[str, Sequence[Bridge]], None]
+"""Told of the bridges of a database, by the address of the database, whenever they change."""
 
 
 @depend(JsonRPCServer)
@@ -22,7 +27,8 @@ class OVSDBManager(Module):
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self._databases: list[Interfaces] = []
+        self._databases: dict[Interfaces, str] = {}
+        self._on_bridges: BridgeHandler | None = None
         self._facts: dict[int, Facts] = {}
 
     async def load(self) -> None:
@@ -39,17 +45,34 @@ class OVSDBManager(Module):
         for database in self._databases:
             database.attach(datapath_id, facts)
 
+    def follow_bridges(self, handler: BridgeHandler) -> None:
+        """Tell this handler which bridges there are, now and whenever that changes."""
+        self._on_bridges = handler
+        for database in self._databases:
+            self._tell_bridges(database)
+
     async def _follow(self, connection: OvsdbConnection) -> None:
         database = Interfaces()
-        await connection.monitor(_DATABASE, MONITORED, database.apply)
+
+        def apply(changes: list[RowChange]) -> None:
+            database.apply(changes)
+            if any(change.table in ("Bridge", "Controller") for change in changes):
+                self._tell_bridges(database)
+
+        await connection.monitor(_DATABASE, MONITORED, apply)
         # Attached only now: the facts of an earlier connection hold until the database has been read.
-        self._databases.append(database)
+        self._databases[database] = connection.peer
         for datapath_id, facts in self._facts.items():
             database.attach(datapath_id, facts)
+        self._tell_bridges(database)
         try:
             await connection.wait_closed()
         finally:
-            self._databases.remove(database)
+            del self._databases[database]
+
+    def _tell_bridges(self, database: Interfaces) -> None:
+        if self._on_bridges is not None and database in self._databases:
+            self._on_bridges(self._databases[database], database.bridges())
 
     def statistics(self) -> dict[str, Any]:
         """The bridges of every database, by name."""
