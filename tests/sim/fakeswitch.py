@@ -111,10 +111,14 @@ class FakeSwitch:
 
     async def disconnect(self) -> None:
         """Close the connection, if there is one."""
-        session, self._session = self._session, None
-        if session is not None:
+        session, writer = self._session, self._writer
+        self._session = self._writer = None
+        if session is not None and writer is not None:
             session.cancel()
             await asyncio.wait([session])
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     @property
     def connected(self) -> bool:
@@ -150,7 +154,6 @@ class FakeSwitch:
                         await self._take(await _read(reader))
                     await asyncio.sleep(0)
         finally:
-            self._writer = None
             writer.close()
 
     async def _take(self, data: bytes) -> None:
@@ -163,7 +166,7 @@ class FakeSwitch:
             answer(self, message)
 
     def _send(self, *messages: Message, xid: int = 0) -> None:
-        if self._writer is not None and not self.faults.silent:
+        if self._writer is not None and not self._writer.is_closing() and not self.faults.silent:
             self._writer.write(b"".join(message.pack(xid) for message in messages))
 
     def _drop(self) -> None:

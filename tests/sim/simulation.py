@@ -10,7 +10,7 @@ from typing import Any
 
 from sim.fakeswitch import FakeSwitch
 from vlcp.datapath.facts import SwitchSource
-from vlcp.datapath.interfaces import Interfaces
+from vlcp.datapath.interfaces import MONITORED, Interfaces
 from vlcp.datapath.switch import Switch
 from vlcp.datapath.tables import Desired
 from vlcp.derive.plain import recompute
@@ -48,7 +48,8 @@ class Database:
         self.put("Bridge", "br0", self._bridge())
 
     def _bridge(self) -> dict[str, Any]:
-        return {"name": "br0", "datapath_id": f"{DATAPATH:016x}", "ports": frozenset(self._ports)}
+        empty: dict[str, Any] = dict.fromkeys(MONITORED["Bridge"], frozenset())
+        return {**empty, "name": "br0", "datapath_id": f"{DATAPATH:016x}", "ports": frozenset(self._ports)}
 
     def put(self, table: str, uuid: str, row: dict[str, Any] | None) -> RowChange:
         """Put a row in the place of another; None: no row."""

@@ -204,7 +204,7 @@ class Installer:
     def _acknowledge(self, changes: Sequence[Change]) -> None:
         self.installed.acknowledge(changes)
         self._counts["changes"] += len(changes)
-        for change in changes:
+        for change in changes if self.refused else ():
             if self.refused.pop(change.key, None) is not None:
                 self._log.info("The switch does not refuse any more to %s", describe(change))
         if self._log.isEnabledFor(logging.DEBUG):

@@ -41,8 +41,9 @@ RETRY = 1.0
 PATIENCE = 60.0
 """Seconds in which a switch must have told what it holds, and taken what is sent."""
 
-FREEZE_AFTER = 5000
-"""Cells that run in one settling before what they hold is taken out of the cyclic collector's sight."""
+FREEZE_AFTER = 1000
+"""Cells that run, or names that join, before the heap is taken out of the cyclic collector's sight: one pass over it
+holds the event loop for longer than all the rest."""
 
 
 class StoredFacts(Source, Protocol):
@@ -206,7 +207,10 @@ class Switch:
 
     async def _settle(self) -> None:
         """Run everything that is stale; what the facts say meanwhile is taken in, so that it ends in one state."""
-        self._plan.change(*self.facts.take())
+        change = self.facts.take()
+        if sum(map(len, change.joined.values())) > FREEZE_AFTER:
+            gc.freeze()
+        self._plan.change(*change)
         loop, runs = asyncio.get_running_loop(), self._plan.graph.runs
         started = loop.time()
         for _ in self._plan.steps():

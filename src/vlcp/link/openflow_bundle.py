@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
@@ -11,6 +12,9 @@ from vlcp.wire.openflow import BundleAdd, BundleCommand, BundleControl, BundleFl
 
 _FLAGS = BundleFlag.ATOMIC | BundleFlag.ORDERED
 _ids = count(1)
+
+_TURN = 500
+"""Messages that are packed before others may run."""
 
 
 class BundleError(Exception):
@@ -30,7 +34,7 @@ class BundleRun:
     """One bundle, from opening to the end.
 
     Open vSwitch forgets a message that it cannot decode and would still commit the others, so the bundle is closed
-    first, in the same write, and committed when nothing was refused until then.
+    first, and committed when nothing was refused until then.
     """
 
     def __init__(self, requests: Requests, queue: Queue) -> None:
@@ -42,16 +46,15 @@ class BundleRun:
     async def run(self, messages: Sequence[Packable]) -> None:
         """`BundleError`: refused. ConnectionError: the connection closed."""
         xids = [self._requests.next_xid() for _ in messages]
-        adds = [self._add(message, xid) for message, xid in zip(messages, xids, strict=True)]
         handlers = {xid: partial(self._refused, index) for index, xid in enumerate(xids)}
         with self._requests.errors_of(handlers):
-            await self._fill(adds)
+            await self._fill(messages, xids)
             if self._errors:
                 self._queue(self._control(BundleCommand.DISCARD_REQUEST).pack(self._requests.next_xid()))
                 raise BundleError(self._errors)
             await self._commit()
 
-    async def _fill(self, adds: list[bytes]) -> None:
+    async def _fill(self, messages: Sequence[Packable], xids: Sequence[int]) -> None:
         opening, closing = (
             self._control(BundleCommand.OPEN_REQUEST),
             self._control(BundleCommand.CLOSE_REQUEST),
@@ -60,13 +63,18 @@ class BundleRun:
             with self._requests.expect(opening) as (open_xid, opened):
                 with self._requests.expect(closing) as (close_xid, closed):
                     self._queue(opening.pack(open_xid))
-                    for add in adds:
-                        self._queue(add)
+                    await self._add_all(messages, xids)
                     self._queue(closing.pack(close_xid))
                     await opened.future
                     await closed.future
         except OpenFlowError as refused:
             raise BundleError(self._errors or [(-1, refused.error)]) from None
+
+    async def _add_all(self, messages: Sequence[Packable], xids: Sequence[int]) -> None:
+        for number, (message, xid) in enumerate(zip(messages, xids, strict=True), 1):
+            self._queue(self._add(message, xid))
+            if not number % _TURN:
+                await asyncio.sleep(0)
 
     async def _commit(self) -> None:
         try:
