@@ -199,7 +199,7 @@ def gives_a_number(view: View) -> Iterator[Any]:
 
 def gives_a_list(view: View) -> Iterator[Any]:
     """An item that cannot be remembered."""
-    yield Each(facts.INTERFACES, outside_all_tables, ([],))  # type: ignore[arg-type]
+    yield Each(facts.INTERFACES, outside_all_tables, ([],))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def group_zero(view: View) -> Iterator[Any]:
@@ -293,4 +293,4 @@ def test_an_encoded_flow_is_no_item_of_a_rule() -> None:
     feature = feature_of(203)
     rule = feature.rule(lambda view: iter([EncodedFlow(0, 0, b"", b"")]))
     with pytest.raises(TypeError, match="a rule gives flows"):
-        rule(None)  # type: ignore[arg-type]
+        rule(None)  # type: ignore[arg-type]  # wrong on purpose
