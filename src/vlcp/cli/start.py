@@ -122,8 +122,8 @@ def _raise_file_limit(config: Config) -> None:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             return
-        except (OSError, ValueError):
-            continue  # not privileged: the second attempt stays below the hard limit
+        except (OSError, ValueError, OverflowError):
+            continue  # not allowed: the second attempt stays below the hard limit
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -27,11 +27,11 @@ def encode(key: str, value: Any) -> bytes:
 
 
 def decode(key: str, data: bytes) -> Any:
-    """The value that was stored under the key."""
+    """The value that was stored under the key. `CodecError` says what is wrong with it, without the key."""
     try:
         return (_objects if data.startswith(_TYPED) else _plain).decode(data)
     except msgspec.MsgspecError as error:
-        raise CodecError(f"the value of {key} cannot be read: {error}") from None
+        raise CodecError(str(error)) from None
 
 
 def known(value: Any) -> bool:

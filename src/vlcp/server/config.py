@@ -13,11 +13,15 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 S = TypeVar("S", bound=msgspec.Struct)
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+"""A setting that is a time, never zero."""
+Limit = Annotated[int, msgspec.Meta(gt=0)]
+"""A setting that is the largest number of something."""
 
 _KEY = r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*"
 _LONGEST_TYPO = 255
@@ -96,11 +100,20 @@ class Config:
         Fields that are missing there are taken from below `fallback`, then from the structure's defaults. Keys that
         are not fields are ignored here (see `unknown`). Raises `ConfigError` that names the key and its place.
         """
+        self.check_keys_below(key)
         values = {**(self.subtree(fallback) if fallback else {}), **self.subtree(key)}
         try:
             return msgspec.convert(_texts(values), cls, strict=False)
         except msgspec.ValidationError as error:
             raise self._invalid(error, key, fallback) from None
+
+    def check_keys_below(self, key: str) -> None:
+        """Raise `ConfigError` if the key is a value by itself, where only keys below it mean something."""
+        value = self.get(key, {})
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{self.origin(key)}: {key} = {value!r}: expected a dictionary, or keys below it such as {key}.<name>"
+            )
 
     def _invalid(self, error: msgspec.ValidationError, key: str, fallback: str | None) -> ConfigError:
         what, _, path = str(error).partition(" - at `$.")

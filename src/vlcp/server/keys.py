@@ -36,9 +36,14 @@ LIFE_CYCLE = frozenset({"autosuccess", "forcestop", "service"})
 
 
 def warn_server(config: Config) -> None:
-    """Log the first parts of keys that do not exist, and the keys of `server.*` that do not or have no effect."""
+    """Log the first parts of keys that do not exist, and the keys of `server.*` that do not or have no effect.
+
+    Raises `ConfigError` for a value where keys belong, such as `module = 5`.
+    """
     for section in config.names():
-        if section not in SECTIONS:
+        if section in SECTIONS:
+            config.check_keys_below(section)
+        else:
             hint = nearest(section, SECTIONS)
             logger.warning("%s: unknown key %s.*%s", config.origin(section), section, hint)
     for message in config.unknown("server", EFFECTIVE | WITHOUT_EFFECT):

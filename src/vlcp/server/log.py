@@ -16,13 +16,16 @@ def configure(config: Config) -> None:
     `server.logging` is a dictionary or a subtree for `logging.config.dictConfig` (version 1, which may be left out);
     `server.loggingconfig` names a file for `logging.config.fileConfig`. Raises `ConfigError`.
     """
+    config.check_keys_below("server.logging")
     settings = config.subtree("server.logging")
     file = config.get("server.loggingconfig")
     key = "server.logging" if settings else "server.loggingconfig"
     try:
         if settings:
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **settings})
-        elif file:
+        elif file is not None:
+            if not isinstance(file, str):
+                raise TypeError(f"expected the name of a file, got {file!r}")
             logging.config.fileConfig(file, disable_existing_loggers=False)
         else:
             logging.basicConfig(format=_FORMAT, level=logging.WARNING)

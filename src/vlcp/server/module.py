@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from vlcp.server.api import MethodTarget, Target, api
+from vlcp.server.config import Seconds
 
 if TYPE_CHECKING:
     from vlcp.server.server import Server
@@ -63,9 +64,9 @@ class Module:
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
         """The keys of `module.<name>.*`; these two may also be set for all modules in `module.default.*`."""
 
-        loadtimeout: float = 60.0
+        loadtimeout: Seconds = 60.0
         """Seconds that `load` may take."""
-        unloadtimeout: float = 4.0
+        unloadtimeout: Seconds = 4.0
         """Seconds that `unload` and the end of the module's tasks may take, each."""
 
     settings: Settings

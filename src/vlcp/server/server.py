@@ -78,11 +78,11 @@ class Server:
     async def run(self) -> int:
         """Load the startup modules and run until `stop`; the result is the exit status of the process.
 
-        Raises `ModuleError` before anything is loaded when a startup module cannot even be imported. A module that
-        fails later is reported and the others run on; only when all of them fail the status is 1.
+        Raises `ConfigError` or `ModuleError` before anything is loaded when a startup module cannot be imported. One
+        that fails later is reported and the others run on; only when all of them fail the status is 1.
         """
-        classes = self.startup()
         keys.warn_server(self.config)
+        classes = self.startup()
         starting = self.spawn(self._start(classes), name="startup")
         await self._stop.wait()
         starting.cancel()

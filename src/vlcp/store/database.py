@@ -70,7 +70,7 @@ class Database:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = self._connect()
             return self._contents(self._connection)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a NUL in the path
             self.close()
             raise StoreFileError(f"cannot use {self._path} as a store: {error}") from error
         except StoreFileError:

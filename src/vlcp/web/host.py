@@ -13,12 +13,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
 
 from vlcp.server.api import status_of
+from vlcp.server.config import Limit, Seconds
 from vlcp.web import parameters
 from vlcp.web.errors import MethodNotAllowedError, NoSuchPathError, RequestError
 
@@ -33,11 +35,11 @@ Handler = Callable[[web.BaseRequest, re.Match[str]], Awaitable[web.StreamRespons
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a request may take; the keys of `protocol.http.*`."""
 
-    idletimeout: float = 20.0
+    idletimeout: Seconds = 20.0
     """Seconds until an idle connection is closed."""
-    headlinelimit: int = 8192
+    headlinelimit: Limit = 8192
     """Bytes of the request line, and of one header."""
-    headercountlimit: int = 1024
+    headercountlimit: Limit = 1024
     """Number of headers."""
 
 
@@ -153,6 +155,13 @@ class Connection(web.RequestHandler):
         response = error_response(status, f"malformed request: {first}")
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """What went wrong outside the handlers. The rest of a body that was refused is the client's own affair."""
+        if isinstance(options.get("exc_info"), web.RequestPayloadError):
+            logger.debug("the rest of a refused body is malformed: %s", options["exc_info"])
+        else:
+            super().log_exception(*args, **options)
 
 
 def decoded_path(raw: str) -> str:

@@ -1,6 +1,7 @@
 """The configuration file's grammar, and what is told about mistakes."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlcp.server.config import ConfigError, load, parse
+from vlcp.server.config import ConfigError, Limit, Seconds, load, parse
 
 
 def test_values_comments_and_continuations() -> None:
@@ -150,3 +151,21 @@ def test_the_style_of_existing_files_parses() -> None:
         "vhost": {"api": {"url": "tcp://localhost:8081"}},
     }
     assert config.get("server.startup")[1] == "vlcp.service.utils.autoload.AutoLoad"
+
+
+class Timed(msgspec.Struct):
+    pause: Seconds = 1.0
+    room: Limit = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("m = 5", "x.conf:1: m = 5: expected a dictionary, or keys below it"),
+        ("m.pause = 0", "x.conf:1: m.pause = 0: expected `float` > 0"),
+        ("m.room = -1", "x.conf:1: m.room = -1: expected `int` >= 1"),
+    ],
+)
+def test_values_that_cannot_work(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse(text, "x.conf").settings(Timed, "m")

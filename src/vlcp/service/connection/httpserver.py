@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from vlcp.link.address import Address, AddressError, Listener, listen, parse, tls_context
-from vlcp.server.config import ConfigError
+from vlcp.server.config import ConfigError, Limit
 from vlcp.server.module import Module, ModuleError, api
 from vlcp.server.server import Server
 from vlcp.web.host import Limits, VirtualHost
@@ -90,7 +90,7 @@ class HttpServer(Module):
         """PEM file of authorities; if set, clients must show a certificate that one of them signed."""
         vhost: dict[str, Any] = msgspec.field(default_factory=dict)
         """Virtual hosts by name, each with url, urls, key, certificate, ca_certs and vhost."""
-        bodylimit: int = 16 * 1024 * 1024
+        bodylimit: Limit = 16 * 1024 * 1024
         """Bytes that the body of a request may have."""
 
     settings: Settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from vlcp.server.config import ConfigError
 from vlcp.service.kvdb.keyvalue import KeyValueDB, LocalBackend
+from vlcp.store.contract import StoreError
 from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.memory import MemoryBackend
 
@@ -26,4 +28,18 @@ class EmbeddedDB(KeyValueDB):
         """The store in the file, or in memory."""
         if self.settings.path == ":memory:":
             return MemoryBackend()
-        return EmbeddedBackend(self.settings.path, self.settings.synchronous)
+        try:
+            return EmbeddedBackend(self.settings.path, self.settings.synchronous)
+        except ValueError as error:
+            raise self._wrong("synchronous", error) from None
+
+    async def load(self) -> None:
+        """Open the file; `ConfigError` that names the key when it cannot be used."""
+        try:
+            await super().load()
+        except StoreError as error:
+            raise self._wrong("path", error) from None
+
+    def _wrong(self, name: str, error: Exception) -> ConfigError:
+        config, key = self.server.config, f"module.{self.name}.{name}"
+        return ConfigError(f"{config.origin(key)}: {key} = {getattr(self.settings, name)!r}: {error}")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from vlcp.server.api import BadParameterError, api
+from vlcp.server.config import Seconds
 from vlcp.server.module import Module
 from vlcp.service.kvdb.checks import check_function, check_keys
 from vlcp.store.contract import Backend, Committed, Entry, Preconditions
@@ -66,7 +67,7 @@ class KeyValueDB(Module):
     backend: LocalBackend
 
     class Settings(Module.Settings, frozen=True, kw_only=True):
-        checkinterval: float = 300.0
+        checkinterval: Seconds = 300.0
         """Seconds between two searches for values that have expired."""
 
     settings: Settings
@@ -82,7 +83,9 @@ class KeyValueDB(Module):
         self.spawn(self._sweep(), name="expired values")
 
     async def unload(self) -> None:
-        await self.backend.close()
+        await self.cancel_tasks()  # they use the store
+        if hasattr(self, "backend"):
+            await self.backend.close()
 
     @api
     async def get(self, key: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (a lifetime, named as ever)

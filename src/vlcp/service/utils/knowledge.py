@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from vlcp.server.api import BadParameterError, api
+from vlcp.server.config import Seconds
 from vlcp.server.module import Module, Proxy
 from vlcp.service.kvdb.checks import check_function
 
@@ -23,7 +24,7 @@ class Knowledge(Module):
     class Settings(Module.Settings, frozen=True, kw_only=True):
         """The keys of `module.knowledge.*`."""
 
-        checkinterval: float = 300.0
+        checkinterval: Seconds = 300.0
         """Seconds between two searches for expired values; reads never show an expired one."""
 
     settings: Settings
