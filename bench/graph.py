@@ -149,9 +149,21 @@ def removal(world: World, count: int = 60) -> float:
 
 def main() -> None:
     first: tuple[float, ...] | None = None
-    print(
-        f"{'here + elsewhere':>18} {'flows':>7} {'fill ms':>8} {'recompute':>9} {'add here':>9} {'elsewhere':>9} {'remove':>7}  touched, calls"
+    columns = (
+        "here + elsewhere",
+        "flows",
+        "fill",
+        "recompute",
+        "add here",
+        "elsewhere",
+        "remove",
+        "touched",
+        "calls",
     )
+    print(
+        "CPU ms of a fill, a recompute, a port added here, added elsewhere, removed; keys touched and calls per port"
+    )
+    print(*(f"{column:>16}" for column in columns))
     for here, elsewhere in ((100, 0), (1000, 0), (1000, 4000), (1000, 20000)):
         world = World(here, elsewhere)
         for root, arguments in ROOTS:

@@ -8,6 +8,7 @@ Ids are escaped, so that every text is a legal id and no key can be read in two 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _UNESCAPED = {"+_": "+", "++": ".", "+-": "/"}
 _ESCAPED = re.compile(r"\+[_+-]")
@@ -19,6 +20,7 @@ NETWORK_NUMBERS = "viperflow/number/"
 """Directory of the numbers of logical networks: member <number> -> id of the logical network."""
 
 
+@lru_cache(maxsize=4096)
 def escape(text: str) -> str:
     """An id as a part of a key: `+` becomes `+_`, `.` becomes `++`, `/` becomes `+-`."""
     return text.replace("+", "+_").replace(".", "++").replace("/", "+-")
