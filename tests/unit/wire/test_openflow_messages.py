@@ -17,11 +17,13 @@ from vlcp.wire.openflow import (
     BundleAdd,
     BundleCommand,
     BundleControl,
+    ClearActions,
     DecNwTtl,
     EchoRequest,
     Error,
     FeaturesReply,
     FlowMod,
+    FlowModFlag,
     FlowRemoved,
     FlowRequest,
     GotoTable,
@@ -53,6 +55,7 @@ from vlcp.wire.openflow import (
     group_entries,
     parse,
 )
+from vlcp.wire.openflow.text import format_flow
 
 MESSAGES: list[tuple[Message, str]] = [
     (Hello(frozenset({1, 4})), "version bitmap: 0x01, 0x04"),
@@ -211,3 +214,10 @@ def test_garbage_in_dumps_raises_nothing_but_wire_error(data: bytes) -> None:
             list(read(data))
         except WireError:
             pass
+
+
+def test_a_flow_that_matches_everything_has_one_blank_before_its_actions() -> None:
+    flagged = format_flow(0, 0x8000, 0, Match(), (ClearActions(),), flags=FlowModFlag.SEND_FLOW_REM)
+    assert flagged == "send_flow_rem actions=clear_actions"
+    assert format_flow(0, 0x8000, 5, Match(), ()) == "cookie=0x5, actions=drop"
+    assert format_flow(3, 0, 0, Match(), ()) == "table=3, priority=0 actions=drop"

@@ -71,7 +71,7 @@ def format_flow(
     if priority != _DEFAULT_PRIORITY:
         matched = f"priority={priority},{matched}".rstrip(",")
     front = "".join(f"{part}, " for part in head) + "".join(f"{word} " for word in words)
-    return f"{front}{matched} actions={format_instructions(instructions)}".lstrip()
+    return f"{(front + matched).rstrip()} actions={format_instructions(instructions)}".lstrip()
 
 
 def format_instructions(instructions: Iterable[Instruction] | Buffer) -> str:
