@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, cast
@@ -92,6 +93,7 @@ class Server:
     async def _start(self, classes: list[type[Module]]) -> None:
         begun = [self.loader.begin(cls, explicit=True) for cls in classes]
         await asyncio.gather(*map(self.loader.outcome, begun))
+        gc.freeze()  # what is loaded stays: the collector need not look through it again and again
         self.ready.set()
         keys.warn_absent_modules(self.config, {record.name for record in self.loader.records()})
         states = [record.state for record in begun]
