@@ -65,10 +65,14 @@ def format_address(address: int) -> str:
 
 def parse_prefix(text: str) -> Prefix:
     """The prefix that `a.b.c.d/p` names; host bits are cleared."""
-    address, slash, length = text.partition("/")
-    if not slash or not _LENGTH.fullmatch(length) or int(length) > 32:
+    address, _, length = text.partition("/")
+    try:
+        number = parse_address(address)
+    except AddressError:
+        number = None
+    if number is None or not _LENGTH.fullmatch(length) or int(length) > 32:
         raise AddressError("a prefix such as 10.0.0.0/24, with a length of at most 32")
-    number, bits = parse_address(address), int(length)
+    bits = int(length)
     return Prefix(number & ~(0xFFFFFFFF >> bits), bits)
 
 

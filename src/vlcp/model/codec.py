@@ -6,12 +6,19 @@ from typing import Any
 
 import msgspec
 
-from vlcp.model.objects import Stored, StoredObject
+from vlcp.model.objects import LogicalNetwork, LogicalPort, PhysicalNetwork, Stored, StoredObject, Subnet
 
 _encoder = msgspec.json.Encoder()
 _objects: msgspec.json.Decoder[Any] = msgspec.json.Decoder(StoredObject)
 _plain = msgspec.json.Decoder()
 _TYPED = b'{"type":'
+_OBJECTS: dict[str, type[Stored]] = {
+    "physicalnetwork": PhysicalNetwork,
+    "logicnetwork": LogicalNetwork,
+    "subnet": Subnet,
+    "logicalport": LogicalPort,
+}
+"""What lies under `viperflow.<name>.<id>`."""
 
 
 class CodecError(ValueError):
@@ -29,9 +36,14 @@ def encode(key: str, value: Any) -> bytes:
 def decode(key: str, data: bytes) -> Any:
     """The value that was stored under the key. `CodecError` says what is wrong with it, without the key."""
     try:
-        return (_objects if data.startswith(_TYPED) else _plain).decode(data)
+        value = (_objects if data.startswith(_TYPED) else _plain).decode(data)
     except msgspec.MsgspecError as error:
         raise CodecError(str(error)) from None
+    prefix, _, rest = key.partition(".")
+    expected = _OBJECTS.get(rest.partition(".")[0]) if prefix == "viperflow" and "/" not in rest else None
+    if expected is not None and not isinstance(value, expected):
+        raise CodecError(f"it is not a {expected.__name__}")
+    return value
 
 
 def known(value: Any) -> bool:

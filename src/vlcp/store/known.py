@@ -11,7 +11,7 @@ from vlcp.store.contract import StoreError
 class UndecodableError(StoreError):
     """The value of this one key cannot be decoded."""
 
-    status = 500
+    status = 409
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"the value of {key!r} cannot be decoded: {reason}")
