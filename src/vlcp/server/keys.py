@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from vlcp.server.config import Config, nearest
-
-if TYPE_CHECKING:
-    from vlcp.server.module import Module
+from vlcp.server.module import Module, module_name
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +49,10 @@ def warn_server(config: Config) -> None:
         logger.info("without effect: server.%s", ", server.".join(idle))
 
 
-def warn_module(config: Config, module: Module) -> None:
+def warn_module(config: Config, cls: type[Module]) -> None:
     """Log the keys of a module that it does not have."""
-    known = LIFE_CYCLE.union(module.ignored, type(module).Settings.__struct_fields__)
-    for message in config.unknown(f"module.{module.name}", known):
+    known = LIFE_CYCLE.union(cls.ignored, cls.Settings.__struct_fields__)
+    for message in config.unknown(f"module.{module_name(cls)}", known):
         logger.warning("%s", message)
 
 

@@ -155,8 +155,8 @@ class Loader:
     async def _load(self, record: Record) -> None:
         try:
             await self._load_dependencies(record)
+            keys.warn_module(self._server.config, record.cls)
             record.instance = record.cls(self._server)
-            keys.warn_module(self._server.config, record.instance)
             await _limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
         except asyncio.CancelledError:
             await self._abandon(record, ModuleError("the server stopped before it was loaded"))
