@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from vlcp.server.api import ApiError
 
 
-class RequestError(Exception):
+class RequestError(ApiError):
     """A request that cannot be served as it is."""
 
-    status: ClassVar[int] = 400
-
-
-class ForeignRequestError(RequestError):
-    """The request comes from a page of another site, or by a name that is not ours."""
-
-    status = 403
-
-
-class NoSuchPathError(RequestError):
-    """Nothing answers at this path."""
-
-    status = 404
+    status = 400
 
 
 class MethodNotAllowedError(RequestError):

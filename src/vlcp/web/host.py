@@ -19,10 +19,10 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from vlcp.server.api import status_of
+from vlcp.server.api import NotFoundError, status_of
 from vlcp.server.config import Limit, Seconds
 from vlcp.web import parameters
-from vlcp.web.errors import MethodNotAllowedError, NoSuchPathError, RequestError
+from vlcp.web.errors import MethodNotAllowedError, RequestError
 
 logger = logging.getLogger(__name__)
 _LONGEST_TEXT = 2000
@@ -120,7 +120,7 @@ class VirtualHost:
         if found:
             allowed = frozenset[str]().union(*(route.methods for route, _ in found))
             raise MethodNotAllowedError(request.method, allowed)
-        raise NoSuchPathError(f"nothing answers at {path!r}")
+        raise NotFoundError(f"nothing answers at {path!r}")
 
     def connections(self) -> list[web.RequestHandler]:
         """The open connections."""

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from vlcp.web.errors import ForeignRequestError
+from vlcp.server.api import ForbiddenError
 
 _OURS = frozenset({"none", "same-origin"})
 
 
 def check(request: web.BaseRequest, names: Collection[str]) -> None:
-    """Raise `ForeignRequestError` unless Host is ours and Origin, if there is one, is the same place.
+    """Raise `ForbiddenError` unless Host is ours and Origin, if there is one, is the same place.
 
     Ours are: the address that the connection came in on, localhost, and `names` (in lower case). Connections over
     Unix sockets are exempt from the check of Host: no browser makes them.
@@ -27,15 +27,15 @@ def check(request: web.BaseRequest, names: Collection[str]) -> None:
     host = request.headers.get("Host", "")
     sockname = request.transport.get_extra_info("sockname") if request.transport else None
     if host and isinstance(sockname, tuple) and not _is_ours(_hostname(host), str(sockname[0]), names):
-        raise ForeignRequestError(
+        raise ForbiddenError(
             f"the host {host!r} is not known here; use the IP address or localhost, or add the name to "
             "module.webapi.hostbind"
         )
     origin = request.headers.get("Origin")
     if origin is not None and _authority(origin) != host.lower():
-        raise ForeignRequestError(f"requests from pages of {origin!r} are refused")
+        raise ForbiddenError(f"requests from pages of {origin!r} are refused")
     if request.headers.get("Sec-Fetch-Site", "none") not in _OURS:
-        raise ForeignRequestError("requests from pages of other sites are refused")
+        raise ForbiddenError("requests from pages of other sites are refused")
 
 
 def _authority(url: str) -> str:
