@@ -8,9 +8,13 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 
-@types.coroutine
-def timed(coroutine: Coroutine[Any, Any, Any], holds: list[float]) -> Generator[Any, Any, Any]:
+async def timed(coroutine: Coroutine[Any, Any, Any], holds: list[float]) -> Any:
     """Run a coroutine; the seconds from each time that it goes on until it waits again are put into `holds`."""
+    return await _timed(coroutine, holds)
+
+
+@types.coroutine
+def _timed(coroutine: Coroutine[Any, Any, Any], holds: list[float]) -> Generator[Any, Any, Any]:
     go_on, argument = coroutine.send, None
     while True:
         started = time.perf_counter()
