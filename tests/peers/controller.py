@@ -57,28 +57,38 @@ def as_text(params: dict[str, Any]) -> str:
 
 
 class Controller:
-    """A running `vlcp-start` with an empty store in a directory."""
+    """A running `vlcp-start`; it keeps its configuration, store and log in a directory.
 
-    def __init__(self, directory: Path) -> None:
+    `more` are further lines of the configuration file; they win. `up` is the API that tells that it is up.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        startup: tuple[str, ...] = MODULES,
+        more: str = "",
+        up: str = "viperflow/listphysicalnetworks",
+    ) -> None:
         self.port = free_port()
         self._log = directory / "log"
-        file = directory / "vlcp.conf"
-        file.write_text(
-            f"server.startup = {MODULES!r}\n"
+        self.file = directory / "vlcp.conf"
+        self.file.write_text(
+            f"server.startup = {startup!r}\n"
             "proxy.kvstorage = 'vlcp.service.kvdb.embeddeddb.EmbeddedDB'\n"
             f"module.embeddeddb.path = '{directory}/vlcp.db'\n"
             "module.httpserver.url = None\n"
             f"module.httpserver.vhost.api.url = 'tcp://localhost:{self.port}'\n"
+            f"{more}"
         )
         with self._log.open("w") as log:
-            self.process = subprocess.Popen([*START, "-f", str(file)], env=ENVIRONMENT, stderr=log)
-        self._wait()
+            self.process = subprocess.Popen([*START, "-f", str(self.file)], env=ENVIRONMENT, stderr=log)
+        self._wait(up)
 
-    def _wait(self) -> None:
+    def _wait(self, up: str) -> None:
         limit = time.monotonic() + 30
         while time.monotonic() < limit and self.process.poll() is None:
             try:
-                if self.call("viperflow/listphysicalnetworks").status == 200:
+                if self.call(up).status == 200:
                     return
             except OSError:
                 time.sleep(0.02)
