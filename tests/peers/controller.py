@@ -59,7 +59,8 @@ def as_text(params: dict[str, Any]) -> str:
 class Controller:
     """A running `vlcp-start`; it keeps its configuration, store and log in a directory.
 
-    `more` are further lines of the configuration file; they win. `up` is the API that tells that it is up.
+    Its configuration file is `sample`, what it needs here, and `more`, in this order: later lines win.
+    `up` is the API that tells that it is up.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class Controller:
         startup: tuple[str, ...] = MODULES,
         more: str = "",
         up: str = "viperflow/listphysicalnetworks",
+        sample: str = "",
     ) -> None:
         self.port = free_port()
         self._log = directory / "log"
         self.file = directory / "vlcp.conf"
         self.file.write_text(
-            f"server.startup = {startup!r}\n"
+            f"{sample}server.startup = {startup!r}\n"
             "proxy.kvstorage = 'vlcp.service.kvdb.embeddeddb.EmbeddedDB'\n"
             f"module.embeddeddb.path = '{directory}/vlcp.db'\n"
             "module.httpserver.url = None\n"
