@@ -1,4 +1,4 @@
-"""Binary records declared as classes and compiled, once at import, to straight-line code.
+"""Binary records declared as classes and compiled, each at its first use, to straight-line code.
 
 A record is a frozen `msgspec.Struct` whose annotations say how each field looks on the wire:
 
@@ -6,12 +6,14 @@ A record is a frozen `msgspec.Struct` whose annotations say how each field looks
     class Group(Record, frozen=True):
         group_id: U32
 
-`record` writes the source of `pack` and `unpack` for the class: neighbouring fields of fixed size share one
-`struct.Struct`, so that a record costs about what hand-written code costs. All numbers are big-endian.
+The first call writes the source of `pack` and `unpack` for the class: neighbouring fields of fixed size share one
+`struct.Struct`, so that a record costs about what hand-written code costs. A program uses few of the records that it
+imports, and a controller that starts again is in a hurry. All numbers are big-endian.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -111,17 +113,38 @@ AnyRecord = TypeVar("AnyRecord", bound=type)
 def record(
     prefix: Prefix | None = None, *, order: str = "", align: int = 1
 ) -> Callable[[AnyRecord], AnyRecord]:
-    """Compile the decorated class.
+    """Give the decorated class `pack` and `unpack`.
 
     `order`: names of the fields as they stand on the wire, when that is not the order of the class.
     `align`: the record's length is padded to a multiple of this.
     """
 
-    def compile_class(cls: AnyRecord) -> AnyRecord:
-        _Compiler(cls, prefix or Prefix(), order.split(), align).install()
+    def declare(cls: AnyRecord) -> AnyRecord:
+        def install() -> None:
+            _Compiler(cls, prefix or Prefix(), order.split(), align).install()
+
+        _compile_later(cls, functools.cache(install))
         return cls
 
-    return compile_class
+    return declare
+
+
+def _compile_later(cls: Any, install: Callable[[], None]) -> None:
+    """Put two functions in the places of `pack` and `unpack` that replace themselves when one is called.
+
+    A reference that somebody took before stays right, only slower.
+    """
+
+    def pack(self: Any, *args: Any, **named: Any) -> bytes:
+        install()
+        packed: bytes = cls.pack(self, *args, **named)
+        return packed
+
+    def unpack(data: Buffer, offset: int, end: int) -> Any:
+        install()
+        return cls.unpack(data, offset, end)
+
+    cls.pack, cls.unpack = pack, staticmethod(unpack)
 
 
 @dataclass(slots=True)
@@ -141,12 +164,10 @@ class _Compiler:
         self.cls = cls
         self.align = align
         self.prefix = prefix
+        self.order = order
         names = getattr(cls, "__struct_fields__", ())
         self.takes_xid = "xid" in names
         self.names = [name for name in names if name != "xid"]
-        hints = get_type_hints(cls, include_extras=True)
-        wire_order = order or self.names
-        self.metadata = {name: hints[name].__metadata__ for name in wire_order}
         self.scope: dict[str, Any] = {"cls": cls, "explain": _explain, "error": struct.error, "fit": _fit}
         self.parts: list[_Run | str] = []  # a string names a field of variable size
 
@@ -161,8 +182,9 @@ class _Compiler:
     def _split(self) -> None:
         """Divide prefix and fields into runs of fixed size and fields of variable size."""
         run = self._prefix_run()
-        for name, metadata in self.metadata.items():
-            for item in metadata:
+        hints = get_type_hints(self.cls, include_extras=True)
+        for name in self.order or self.names:
+            for item in hints[name].__metadata__:
                 if isinstance(item, Variable):
                     self._close(run)
                     run = _Run()
