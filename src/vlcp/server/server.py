@@ -14,6 +14,7 @@ from vlcp.server.config import Config
 from vlcp.server.finder import find
 from vlcp.server.loader import Loader, State, check_all
 from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
+from vlcp.server.notifications import Notifications
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Server:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.apis = Registry()
+        self.notifications = Notifications()
         self.loader = Loader(self)
         self.stopping = False
         """True from the moment the whole process stops: modules then leave the switches' flows in place."""
@@ -127,5 +129,9 @@ class Server:
         return task
 
     def statistics(self) -> dict[str, Any]:
-        """Figures of the loader and of the calls."""
-        return {"modules": self.loader.statistics(), "apis": self.apis.statistics()}
+        """Figures of the loader, the calls and the notifications."""
+        return {
+            "modules": self.loader.statistics(),
+            "apis": self.apis.statistics(),
+            "notifications": self.notifications.statistics(),
+        }
