@@ -187,6 +187,12 @@ class Listener:
     def sockets(self) -> tuple[socket.socket, ...]:
         return tuple(one for server in self._servers for one in server.sockets)
 
+    async def accept(self) -> None:
+        """Begin to accept connections, if `listen` was told not to."""
+        for server in self._servers:
+            if not self._closed.is_set():
+                await server.start_serving()
+
     def close(self) -> None:
         """Stop listening now; a Unix socket's file is removed if it is still ours."""
         if self._closed.is_set():
@@ -209,22 +215,25 @@ async def listen(
     reuseport: bool = False,
     *,
     mode: int | None = None,
+    accept: bool = True,
 ) -> Listener:
     """Listen; the listener's address holds the port that port 0 was replaced by.
 
     Without host: on all addresses. A name with IPv4 and IPv6 addresses listens on the first IPv4 one.
     `mode`: permissions of a Unix socket's file, such as 0o600. A file that a killed process left behind is
-    replaced. Raises `OSError`, and `AddressError` when a TLS address comes without context.
+    replaced. Without `accept` clients may connect, but wait until `Listener.accept`.
+    Raises `OSError`, and `AddressError` when a TLS address comes without context.
     """
     if address.tls and tls is None:
         raise AddressError(f"{address} cannot listen: TLS needs `certificate` (and `key`), PEM files")
     if address.unix:
-        return await _listen_unix(address, protocol_factory, backlog, mode)
+        return await _listen_unix(address, protocol_factory, backlog, mode, accept)
     sockets = await _listen_tcp(address, backlog, reuseport)
     context = tls if address.tls else None
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(protocol_factory, sock=s, backlog=backlog, ssl=context) for s in sockets
+        await loop.create_server(protocol_factory, sock=s, backlog=backlog, ssl=context, start_serving=accept)
+        for s in sockets
     ]
     return Listener(replace(address, port=sockets[0].getsockname()[1]), servers, None)
 
@@ -276,7 +285,11 @@ def _listen_at(
 
 
 async def _listen_unix(
-    address: Address, protocol_factory: Callable[[], asyncio.BaseProtocol], backlog: int, mode: int | None
+    address: Address,
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    backlog: int,
+    mode: int | None,
+    accept: bool,
 ) -> Listener:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -289,7 +302,9 @@ async def _listen_unix(
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     socket_file = os.stat(address.path)
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(protocol_factory, sock=listening, backlog=backlog)
+    server = await loop.create_unix_server(
+        protocol_factory, sock=listening, backlog=backlog, start_serving=accept
+    )
     return Listener(address, [server], socket_file)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aiohttp import web
-
 from vlcp.server.api import ForbiddenError
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 _OURS = frozenset({"none", "same-origin"})
 

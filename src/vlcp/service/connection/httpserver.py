@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,7 +43,7 @@ class Port:
         self.listener: Listener | None = None
 
     async def open(self) -> bool:
-        """Listen; False when it does already. Raises `ModuleError` that names the key."""
+        """Listen, but accept nothing yet; False when it does already. Raises `ModuleError` that names the key."""
         if self.listener is not None:
             return False
         try:
@@ -50,7 +51,7 @@ class Port:
             if self.address.unix:  # such as the directory where Docker looks for plugins
                 Path(self.address.path).parent.mkdir(parents=True, exist_ok=True)
             tls = tls_context(self.address, node.key, node.certificate, node.ca_certs, server=True)
-            self.listener = await listen(self.address, self.host.protocol, tls)
+            self.listener = await listen(self.address, self.host.protocol, tls, accept=False)
         except (OSError, AddressError) as error:
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise ModuleError(f"{self.origin} = '{self.address}': {text}") from None
@@ -140,10 +141,21 @@ class HttpServer(Module):
         return [port for port in self._ports if vhost is None or port.host.name == vhost]
 
     async def load(self) -> None:
-        """Open every URL; one that cannot be opened makes the module fail."""
+        """Open every URL; one that cannot be opened makes the module fail.
+
+        Clients may connect from now on. They are answered as soon as the library is imported; what makes flows is not
+        held up by that.
+        """
         for port in self._ports:
             await port.open()
             self.logger.info("serving %r at %s", port.host.name, port.status()["url"])
+        self.spawn(self._accept(), name="accept")
+
+    async def _accept(self) -> None:
+        await asyncio.to_thread(importlib.import_module, "vlcp.web.connection")
+        for port in self._ports:
+            if port.listener is not None:
+                await port.listener.accept()
 
     async def unload(self) -> None:
         """Stop listening, let the requests under way finish, close the connections."""
@@ -173,7 +185,9 @@ class HttpServer(Module):
 
         :param vhost: only those of this virtual host; '' for the default one, None for all
         """
-        return sum([await port.open() for port in self.ports(vhost)])
+        opened = sum([await port.open() for port in self.ports(vhost)])
+        await self._accept()
+        return opened
 
     @api
     def getconnections(self, vhost: str | None = None) -> list[dict[str, Any]]:

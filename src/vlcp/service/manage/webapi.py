@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from vlcp.server.api import ForbiddenError
 from vlcp.server.module import Module, depend
 from vlcp.service.connection.httpserver import HttpServer
-from vlcp.web import origin, parameters
+from vlcp.web import origin
 from vlcp.web.display import Display
-from vlcp.web.host import Route, VirtualHost, failure, json_response
+from vlcp.web.host import Route, VirtualHost
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 @depend(HttpServer)
@@ -65,6 +67,8 @@ class WebAPI(Module):
         return self.dependency(HttpServer).host(self.settings.vhostbind)
 
     async def _answer(self, request: web.BaseRequest, match: re.Match[str]) -> web.Response:
+        from vlcp.web.answers import failure
+
         try:
             origin.check(request, self._names())
             return await self._call(request, *match.groups())
@@ -77,11 +81,13 @@ class WebAPI(Module):
         return self._host().names.union(name.lower() for name in names)
 
     async def _call(self, request: web.BaseRequest, module: str, api: str) -> web.Response:
+        from vlcp.web import answers, parameters
+
         self._check_allowed(module)
         s = self.settings
         params = await parameters.read(request, literals=s.typeextension, json=s.acceptjson)
         result = await self.server.apis.call(module, api, params)
-        return json_response(b'{"result": ' + self._display.encode(result) + b"}")
+        return answers.json_response(b'{"result": ' + self._display.encode(result) + b"}")
 
     def _check_allowed(self, module: str) -> None:
         allowed, denied = self.settings.allowtargets, self.settings.denytargets
