@@ -16,6 +16,10 @@ class PendingError(Exception):
     """Something that was read is not known yet. It was asked for; the function will be called again."""
 
 
+class UnreadableError(Exception):
+    """There is a value, but not one that can be understood. Only whoever reads this key is concerned."""
+
+
 class Unread:
     """The type of `UNREAD`: a source does not know yet whether the key exists."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from vlcp.derive.view import UnreadableError
 from vlcp.store.contract import StoreError
 
 
-class UndecodableError(StoreError):
+class UndecodableError(StoreError, UnreadableError):
     """The value of this one key cannot be decoded."""
 
     status = 409

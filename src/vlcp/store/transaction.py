@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vlcp.derive.view import PendingError
@@ -25,9 +25,9 @@ from vlcp.store.contract import (
     Conflict,
     Entry,
     Preconditions,
-    StoreError,
     StoreUnavailableError,
 )
+from vlcp.store.errors import NotEmptyError, TransactionTimeoutError
 from vlcp.store.free import FreeSets
 from vlcp.store.mirror import Mirror
 from vlcp.store.turns import Turn, Turns
@@ -51,23 +51,6 @@ _CATCH_UP = 0.004
 """Seconds at most for the mirror to catch up when a number that seemed free is taken."""
 _PATIENT_CONFLICTS = 3
 """Conflicts after which a transaction waits a random while before it tries again."""
-
-
-class TransactionTimeoutError(StoreError):
-    """The transaction did not come to an end in its time. Nothing was written."""
-
-    status = 503
-
-
-class NotEmptyError(StoreError):
-    """A directory that a change demands to be empty has members. Nothing was written."""
-
-    status = 409
-
-    def __init__(self, directory: str, names: Sequence[str]) -> None:
-        first = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        super().__init__(f"{directory} is not empty: it has {len(names)} members ({first})")
-        self.directory = directory
 
 
 class ChangeOutcome(Protocol):

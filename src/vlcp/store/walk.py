@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from vlcp.derive.view import UNREAD, PendingError, Source
+from vlcp.derive.view import UNREAD, Source
+from vlcp.store.errors import RetrieveError
+
+__all__ = ["RetrieveError", "Walk", "Walked", "Walker", "walk"]
 
 Walk = Callable[[str], Any]
 Walker = Callable[[str, Any, Walk, Callable[[str], None]], None]
-
-
-class RetrieveError(KeyError, PendingError):
-    """A walked key is not known yet. A walker catches it and goes on or returns; it will be called again."""
 
 
 class Walked(NamedTuple):
