@@ -65,6 +65,7 @@ def main() -> None:
 
 def run(file: str | None, modules: tuple[str, ...]) -> int:
     """Run a server; the result is the exit status. What the user can put right is told on standard error."""
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         config = configuration(file)
         if modules:
@@ -73,7 +74,6 @@ def run(file: str | None, modules: tuple[str, ...]) -> int:
         if config.filename == quickstart.NAME:
             _tell_quick_start(config)
         _raise_file_limit(config)
-        gc.set_threshold(*COLLECT_AFTER)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve(Server(config)))
     except (ConfigError, ModuleError) as error:

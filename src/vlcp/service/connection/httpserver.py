@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,10 @@ from vlcp.web.host import Limits, VirtualHost
 
 _SHUTDOWN = 2.0
 """Seconds that requests under way get to finish when the module is unloaded."""
+_LIBRARY = "vlcp.web.connection"
+"""What answers, on aiohttp."""
+_PATIENCE = 1.0
+"""Seconds that its import waits, at most, for the event loop to have nothing else to do."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +148,8 @@ class HttpServer(Module):
     async def load(self) -> None:
         """Open every URL; one that cannot be opened makes the module fail.
 
-        Clients may connect from now on. They are answered as soon as the library is imported; what makes flows is not
-        held up by that.
+        Clients may connect from now on. They are answered when the library is imported, which would hold up the flows
+        of a process that starts: even in a thread it takes turns with what settles them.
         """
         for port in self._ports:
             await port.open()
@@ -152,7 +157,9 @@ class HttpServer(Module):
         self.spawn(self._accept(), name="accept")
 
     async def _accept(self) -> None:
-        await asyncio.to_thread(importlib.import_module, "vlcp.web.connection")
+        if _LIBRARY not in sys.modules:
+            await _quiet(_PATIENCE)
+            await asyncio.to_thread(importlib.import_module, _LIBRARY)
         for port in self._ports:
             if port.listener is not None:
                 await port.listener.accept()
@@ -206,3 +213,12 @@ class HttpServer(Module):
         """Figures of every virtual host."""
         hosts = {host.name: host.statistics() for host in self._hosts.values()}
         return {**super().statistics(), "hosts": hosts}
+
+
+async def _quiet(limit: float) -> None:
+    """Wait until five short sleeps in a row have ended in time, but at most `limit` seconds."""
+    loop = asyncio.get_running_loop()
+    end, in_time = loop.time() + limit, 0
+    while in_time < 5 and (now := loop.time()) < end:
+        await asyncio.sleep(0.005)
+        in_time = in_time + 1 if loop.time() - now < 0.007 else 0
