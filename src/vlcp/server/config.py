@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -38,12 +40,22 @@ class Subtree(dict[str, Any]):
 
 
 class Config:
-    """A tree of settings, each with the place where it was written."""
+    """A tree of settings, each with the place where it was written.
+
+    It remembers which keys were asked for: what the others do is nothing, and that can be told (`unread`).
+    """
 
     def __init__(self, filename: str = "") -> None:
         self.filename = filename
+        self.path: Path | None = None
+        """The file, to read it again; None when there is none."""
+        self.read: dict[str, msgspec.Struct] = {}
+        """The settings that were built, by the key that they were built from."""
         self._root = Subtree()
         self._origins: dict[str, str] = {}
+        self._overrides: dict[str, tuple[Any, str]] = {}
+        self._known: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        """The names directly below a key that somebody asked for."""
 
     def set(self, key: str, value: Any, origin: str = "") -> None:
         """Assign one leaf. `origin` is told in messages about it, such as `vlcp.conf:12`."""
@@ -61,27 +73,54 @@ class Config:
         node[last] = value
         self._origins[key] = origin
 
+    def override(self, key: str, value: Any, origin: str) -> None:
+        """Assign one leaf for good, whatever the file says now or when it is read again."""
+        self.set(key, value, origin)
+        self._overrides[key] = value, origin
+
+    def reread(self) -> list[str]:
+        """Read the file again and return the keys whose values are others now.
+
+        Raises `ConfigError` when there is no file or it cannot be read; then nothing has changed.
+        """
+        if self.path is None:
+            raise ConfigError(f"{self.filename or 'configuration'}: there is no file to read again")
+        before = dict(self.items())
+        new = load(self.path)
+        for key, (value, origin) in self._overrides.items():
+            new.set(key, value, origin)
+        self._root, self._origins = new._root, new._origins
+        now = dict(self.items())
+        return sorted(key for key in before.keys() | now.keys() if _differ(key, before, now))
+
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key; a subtree comes as nested dictionaries. `default` when nothing was assigned."""
+        section, _, name = key.rpartition(".")
+        self._known[section][name] = None
+        return self._find(key, default)
+
+    def _find(self, key: str, default: Any = None) -> Any:
         node: Any = self._root
         for name in key.split("."):
-            if not isinstance(node, Subtree) or name not in node:
+            if not isinstance(node, dict) or name not in node:
                 return default
             node = node[name]
         return _plain(node)
 
     def subtree(self, key: str) -> dict[str, Any]:
         """What is below a key, as nested dictionaries; a leaf that holds a dictionary counts as well."""
-        node = self.get(key)
+        node = self._find(key) if key else self._root
         return node if isinstance(node, dict) else {}
 
     def names(self, key: str = "") -> list[str]:
         """The sorted names directly below a key; below the root without a key."""
-        return sorted(self.subtree(key) if key else self._root)
+        return sorted(self.subtree(key))
 
-    def items(self) -> Iterator[tuple[str, Any]]:
-        """All leaves with their full keys, sorted by key."""
-        return iter(sorted(_leaves(self._root, ""), key=lambda item: item[0]))
+    def items(self, key: str = "") -> Iterator[tuple[str, Any]]:
+        """All leaves with their full keys, sorted by key; with a key this leaf or those below it."""
+        leaves = _leaves(self._root, "")
+        found = (item for item in leaves if not key or f"{item[0]}.".startswith(f"{key}."))
+        return iter(sorted(found, key=lambda item: item[0]))
 
     def origin(self, key: str) -> str:
         """Where a key (or the first one below it) was assigned, such as `/etc/vlcp.conf:12`; else the file's name."""
@@ -94,43 +133,84 @@ class Config:
         """The tree as the text of a configuration file, one assignment per line, sorted."""
         return "".join(f"{key} = {value!r}\n" for key, value in self.items())
 
-    def settings(self, cls: type[S], key: str, fallback: str | None = None) -> S:
+    def settings(self, cls: type[S], key: str, *above: str, derived: bool = False) -> S:
         """Build a settings structure from what is below `key`.
 
-        Fields that are missing there are taken from below `fallback`, then from the structure's defaults. Keys that
-        are not fields are ignored here (see `unknown`). Raises `ConfigError` that names the key and its place.
+        `above` are the keys of the structures that `cls` derives from, the nearest first; the last one serves all
+        that remain. A field is looked for below `key`, then upwards to the key of the structure that declares it,
+        and then has its default: what a structure declares anew is not taken from the keys above it. With `derived`
+        the key belongs to something that declares nothing itself, and `cls` to the first key above.
+
+        Keys that are not fields are ignored here (see `unread`). Raises `ConfigError` that names the key and its
+        place.
         """
         self.check_keys_below(key)
-        values = {**(self.subtree(fallback) if fallback else {}), **self.subtree(key)}
+        values, owners = dict[str, Any](), dict[str, str]()
+        below = {place: self.subtree(place) for place in (key, *above)}
+        for name, places in _places(cls, (key, *above), derived).items():
+            for place in reversed(places):
+                self._known[place][name] = None
+                if name in below[place]:
+                    values[name], owners[name] = below[place][name], place
         try:
-            return msgspec.convert(_texts(values), cls, strict=False)
+            settings = self.read[key] = msgspec.convert(_texts(values), cls, strict=False)
         except msgspec.ValidationError as error:
-            raise self._invalid(error, key, fallback) from None
+            raise self._invalid(error, owners) from None
+        return settings
 
     def check_keys_below(self, key: str) -> None:
         """Raise `ConfigError` if the key is a value by itself, where only keys below it mean something."""
-        value = self.get(key, {})
+        value = self._find(key, {})
         if not isinstance(value, dict):
             raise ConfigError(
                 f"{self.origin(key)}: {key} = {value!r}: expected a dictionary, or keys below it such as {key}.<name>"
             )
 
-    def _invalid(self, error: msgspec.ValidationError, key: str, fallback: str | None) -> ConfigError:
+    def _invalid(self, error: msgspec.ValidationError, owners: dict[str, str]) -> ConfigError:
         what, _, path = str(error).partition(" - at `$.")
-        field = path.rstrip("`")
-        name = re.split(r"[.\[]", field)[0]
-        owner = fallback if fallback and name not in self.subtree(key) else key
-        full = f"{owner}.{name}"
-        return ConfigError(f"{self.origin(full)}: {full} = {self.get(full)!r}: {what[:1].lower()}{what[1:]}")
+        name = re.split(r"[.\[]", path.rstrip("`"))[0]
+        full = f"{owners[name]}.{name}"
+        return ConfigError(
+            f"{self.origin(full)}: {full} = {self._find(full)!r}: {what[:1].lower()}{what[1:]}"
+        )
 
-    def unknown(self, key: str, known: Iterable[str]) -> list[str]:
-        """One message per name below `key` that is not among `known`, with its place and the nearest known one."""
-        allowed = sorted(known)
-        return [
-            f"{self.origin(f'{key}.{name}')}: unknown key {key}.{name}{nearest(name, allowed, f'{key}.')}"
-            for name in self.names(key)
-            if name not in allowed
-        ]
+    def known(self, key: str) -> frozenset[str]:
+        """The names directly below a key that were asked for; below the root the sections."""
+        return frozenset(
+            self._known.get(key, ()) if key else (section.split(".")[0] for section in self._known)
+        )
+
+    def unread(self) -> list[str]:
+        """The keys that were assigned but that nobody asked for: single ones, or whole sections."""
+        return list(self._unread(self._root, "", free=False))
+
+    def _unread(self, node: Subtree, prefix: str, *, free: bool) -> Iterator[str]:
+        """`free` is true below a key whose value may have any names in it."""
+        known = self._known.get(prefix[:-1])
+        for name, below in node.items():
+            key = f"{prefix}{name}"
+            told = known is not None and name in known
+            if isinstance(below, Subtree) and any(f"{asked}.".startswith(f"{key}.") for asked in self._known):
+                yield from self._unread(below, f"{key}.", free=free or told)
+            elif not told and (known is not None or not free):
+                yield key
+
+
+def _differ(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return (key in before) != (key in now) or repr(before[key]) != repr(now[key])
+
+
+def _places(cls: type[msgspec.Struct], keys: tuple[str, ...], derived: bool) -> dict[str, list[str]]:
+    """Per field of a structure the keys below which it is looked for, in this order."""
+    layers: list[tuple[set[str], str]] = [(set(), keys[0])] if derived else []
+    for base in cls.__mro__:
+        if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
+            layers.append((set(inspect.get_annotations(base)), keys[min(len(layers), len(keys) - 1)]))
+    found: dict[str, list[str]] = {}
+    for name in cls.__struct_fields__:
+        declaring = next(i for i, (declared, _) in enumerate(layers) if name in declared)
+        found[name] = list(dict.fromkeys(key for _, key in layers[: declaring + 1]))
+    return found
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -150,11 +230,13 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 def load(path: str | Path) -> Config:
     """Read and parse a file (UTF-8). Raises `ConfigError`, also when the file cannot be read."""
     try:
-        return parse(Path(path).read_text(encoding="utf-8-sig"), str(path))
+        config = parse(Path(path).read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from None
+    config.path = Path(path).absolute()
+    return config
 
 
 def parse(text: str, filename: str = "configuration") -> Config:

@@ -1,65 +1,92 @@
-"""Which configuration keys exist, so that a mistyped one is told; unknown keys are ignored otherwise."""
+"""Which keys of a configuration have no effect, and why: mistyped ones, ones of earlier versions, others' ones."""
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 
 from vlcp.server.config import Config, nearest
-from vlcp.server.module import Module, module_name
+from vlcp.server.dropped import ABSENT, DROPPED
 
 logger = logging.getLogger(__name__)
 
-SECTIONS = frozenset(
-    "daemon jsonformat main module protocol proxy redisclient server webclient zookeeperclient".split()
-)
-"""What a key may begin with."""
-
-EFFECTIVE = frozenset("debugging logging loggingconfig startup ulimitn".split())
-"""The keys of `server.*` that have an effect."""
-
-WITHOUT_EFFECT = frozenset(
-    """connectioncontrolpriority connectionwritepriority datalimitperstream futurepriority lockpriority
-    moduleapicallpriority moduleapireplypriority moduleloadeventpriority modulenotifypriority pollerrorpriority
-    pollreadpriority pollwritepriority preservefornew processevents queuedefaultsize queuemaxsize
-    resolverpoolsize resolverreqpriority resolverresppriority routinecontrolpriority streamdatalimit
-    streamdatapriority sysctllowpriority sysctlpriority timerpriority totalwritelimit
-    writelimitperconnection""".split()
-)
-"""Keys of `server.*` that earlier versions had for their event queues: accepted, and told once."""
-
-LIFE_CYCLE = frozenset({"autosuccess", "forcestop", "service"})
-"""Keys of `module.<name>.*` that earlier versions had for every module: accepted."""
+SECTIONS = {
+    "daemon": (),
+    "jsonformat": (),
+    "main": (),
+    "module": (),
+    "protocol": ("default", "http", "jsonrpc", "openflow", "ovsdb", "raw", "redis", "zookeeper"),
+    "proxy": ("kvstorage", "memorystorage", "updatenotifier"),
+    "redisclient": (),
+    "server": (),
+    "webclient": (),
+    "zookeeperclient": (),
+}
+"""What a key may begin with, and names there that are no mistake although no loaded module asks for them."""
 
 
-def warn_server(config: Config) -> None:
-    """Log the first parts of keys that do not exist, and the keys of `server.*` that do not or have no effect.
-
-    Raises `ConfigError` for a value where keys belong, such as `module = 5`.
-    """
-    for section in config.names():
-        if section in SECTIONS:
-            config.check_keys_below(section)
-        else:
-            hint = nearest(section, SECTIONS)
-            logger.warning("%s: unknown key %s.*%s", config.origin(section), section, hint)
-    for message in config.unknown("server", EFFECTIVE | WITHOUT_EFFECT):
-        logger.warning("%s", message)
-    if idle := sorted(WITHOUT_EFFECT.intersection(config.names("server"))):
-        logger.info("without effect: server.%s", ", server.".join(idle))
+def reason(key: str) -> str | None:
+    """Why a key of an earlier version has no effect; None for any other key."""
+    parts = key.split(".")
+    exact = DROPPED.get(key) or DROPPED.get(".".join([parts[0], "*", *parts[2:]]))
+    return exact or ABSENT.get(parts[0]) or ABSENT.get(".".join(parts[:2]))
 
 
-def warn_module(config: Config, cls: type[Module]) -> None:
-    """Log the keys of a module that it does not have."""
-    known = LIFE_CYCLE.union(cls.ignored, cls.Settings.__struct_fields__)
-    for message in config.unknown(f"module.{module_name(cls)}", known):
-        logger.warning("%s", message)
+class Report:
+    """Tells once about each key of one configuration that has no effect."""
 
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._told: set[str] = set()
 
-def warn_absent_modules(config: Config, loaded: Iterable[str]) -> None:
-    """Log settings of a module that is not loaded but has nearly the name of one that is."""
-    names = set(loaded)
-    for name in config.names("module"):
-        hint = nearest(name, names, "module.")
-        if hint and name not in names and name != "default":
-            logger.warning("%s: no module %r is loaded%s", config.origin(f"module.{name}"), name, hint)
+    def process(self) -> None:
+        """Tell about the keys of the process itself, and about sections that do not exist.
+
+        Raises `ConfigError` for a value where keys belong, such as `module = 5`.
+        """
+        for section in SECTIONS:
+            self._config.check_keys_below(section)
+        self._tell(key for key in self._unread() if key.split(".")[0] in {"server", "daemon"} - {key})
+        self._tell(key for key in self._unread() if key not in SECTIONS and "." not in key)
+
+    def module(self, name: str) -> None:
+        """Tell about the keys of a module that was just made."""
+        self._tell(key for key in self._unread() if key.startswith(f"module.{name}."))
+
+    def rest(self) -> None:
+        """Tell about all others, when every module is loaded that should be."""
+        self._tell(self._unread())
+
+    def _unread(self) -> list[str]:
+        return [key for key in self._config.unread() if key not in self._told]
+
+    def _tell(self, keys: Iterable[str]) -> None:
+        dropped = defaultdict[str, list[str]](list)
+        for key in keys:
+            self._told.add(key)
+            reasons = [(leaf, reason(leaf)) for leaf, _ in self._config.items(key)]
+            for leaf, why in reasons:
+                if why is not None:
+                    dropped[why].append(leaf)
+            if any(why is None for _, why in reasons) and (message := self._message(key)):
+                logger.warning("%s: %s", self._config.origin(key), message)
+        for why, leaves in dropped.items():
+            logger.info("without effect, %s: %s", why, ", ".join(sorted(leaves)))
+
+    def _message(self, key: str) -> str | None:
+        """What is wrong with a key; None when it may be right for something that is not loaded."""
+        section, _, name = key.rpartition(".")
+        if not section:
+            hint = nearest(name, SECTIONS.keys() | self._config.known(""))
+            return None if name in SECTIONS else f"unknown key {name}.*{hint}"
+        if name in SECTIONS.get(section, ()) or key == "module.default":
+            return None
+        known = self._config.known(section)
+        if section == "module":
+            hint = nearest(name, (self._modules() - {"default"}), "module.")
+            return f"no module {name!r} is loaded{hint}" if hint else None
+        return f"unknown key {key}{nearest(name, known.union(SECTIONS.get(section, ())), f'{section}.')}"
+
+    def _modules(self) -> set[str]:
+        return {key.split(".")[1] for key in self._config.read if key.startswith("module.")}

@@ -7,17 +7,15 @@ failed keeps nothing open and may be loaded again; one that failed later keeps r
 from __future__ import annotations
 
 import asyncio
-import enum
+import contextlib
 import logging
-import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vlcp.server import keys
-from vlcp.server.api import ConflictError, status_of
-from vlcp.server.config import ConfigError
+from vlcp.server.api import ConflictError
 from vlcp.server.finder import implementation
 from vlcp.server.module import Module, ModuleError, Proxy, module_name, module_path
+from vlcp.server.record import Record, State, is_expected, text_of
 
 if TYPE_CHECKING:
     from vlcp.server.server import Server
@@ -155,11 +153,11 @@ class Loader:
     async def _load(self, record: Record) -> None:
         try:
             await self._load_dependencies(record)
-            keys.warn_module(self._server.config, record.cls)
-            record.instance = record.cls(self._server)
-            await _limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
-        except asyncio.CancelledError:
-            await self._abandon(record, ModuleError("the server stopped before it was loaded"))
+            record.instance = self._make(record)
+            target = record.instance.target()  # a mistake in a signature makes the module fail before it does anything
+            await limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
+        except asyncio.CancelledError as error:
+            await self._abandon(record, ModuleError(str(error) or _STOPPED, 503))
             raise
         except Exception as error:
             _report(record, error)
@@ -167,8 +165,14 @@ class Loader:
         else:
             if record.state is State.LOADING:
                 record.enter(State.SUCCEEDED)
-            self._server.apis.add(record.name, record.instance.target())
+            self._server.apis.add(record.name, target)
             logger.info("module %r is loaded", record.name)
+
+    def _make(self, record: Record) -> Module:
+        try:
+            return record.cls(self._server)
+        finally:
+            self._server.keys.module(record.name)
 
     async def _load_dependencies(self, record: Record) -> None:
         """Wait until all dependencies have succeeded at one time: one may be unloaded while another still loads."""

@@ -14,12 +14,14 @@ def configure(config: Config) -> None:
     """Set up logging for the process; without any key, warnings go to standard error.
 
     `server.logging` is a dictionary or a subtree for `logging.config.dictConfig` (version 1, which may be left out);
-    `server.loggingconfig` names a file for `logging.config.fileConfig`. Raises `ConfigError`.
+    `server.loggingconfig` names a file for `logging.config.fileConfig`. May be called again: log files are opened
+    anew. Raises `ConfigError`.
     """
     config.check_keys_below("server.logging")
-    settings = config.subtree("server.logging")
+    settings = config.get("server.logging") or {}
     file = config.get("server.loggingconfig")
     key = "server.logging" if settings else "server.loggingconfig"
+    logging.getLogger("vlcp").setLevel(logging.NOTSET)
     try:
         if settings:
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **settings})

@@ -58,11 +58,9 @@ class Module:
     """Unloaded when nothing depends on it any more, unless it was loaded explicitly."""
     dependencies: ClassVar[tuple[type[Module], ...]] = ()
     """Set by `depend`."""
-    ignored: ClassVar[frozenset[str]] = frozenset()
-    """Keys that configuration files may hold but that have no effect: no warning is given."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-        """The keys of `module.<name>.*`; these two may also be set for all modules in `module.default.*`."""
+        """The keys of `module.<name>.*`; those that a module inherits may also be set in `module.default.*`."""
 
         loadtimeout: Seconds = 60.0
         """Seconds that `load` may take."""
@@ -76,7 +74,9 @@ class Module:
         self.server = server
         self.name = module_name(type(self))
         self.logger = logging.getLogger(module_path(type(self)))
-        self.settings = server.config.settings(type(self).Settings, f"module.{self.name}", "module.default")
+        self.settings = server.config.settings(
+            type(self).Settings, f"module.{self.name}", "module.default", derived="Settings" not in vars(type(self))
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def load(self) -> None:

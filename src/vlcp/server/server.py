@@ -8,10 +8,11 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, cast
 
-from vlcp.server import keys
-from vlcp.server.api import Registry
-from vlcp.server.config import Config
+import msgspec
+
+from vlcp.server.config import Config, Limit
 from vlcp.server.finder import find
+from vlcp.server.keys import Report
 from vlcp.server.loader import Loader, State, check_all
 from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
 from vlcp.server.notifications import Notifications
@@ -22,11 +23,31 @@ STOP_LIMIT = 4.0
 """Seconds that unloading everything may take when the process stops."""
 
 
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `server.*`."""
+
+    startup: Any = ()
+    """The loading paths of the modules to start."""
+    requireall: bool = False
+    """End with status 1 when one of them cannot be loaded; else the others run on."""
+    logging: dict[str, Any] | None = None
+    """What Python's logging.config.dictConfig takes, also as keys below it such as server.logging.handlers."""
+    loggingconfig: str | None = None
+    """A file for Python's logging.config.fileConfig, if server.logging is not set. Without both, warnings go to
+    standard error."""
+    debugging: bool = False
+    """Log what is of use to find mistakes in the program itself."""
+    ulimitn: Limit = 32768
+    """Files and connections that the process may have open, as far as the system permits."""
+
+
 class Server:
     """Loads the startup modules, runs until it is told to stop, and unloads everything."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.settings = config.settings(ServerSettings, "server")
+        self.keys = Report(config)
         self.apis = Registry()
         self.notifications = Notifications()
         self.loader = Loader(self)
@@ -84,7 +105,7 @@ class Server:
         Raises `ConfigError` or `ModuleError` before anything is loaded when a startup module cannot be imported. One
         that fails later is reported and the others run on; only when all of them fail the status is 1.
         """
-        keys.warn_server(self.config)
+        self.keys.process()
         classes = self.startup()
         starting = self.spawn(self._start(classes), name="startup")
         await self._stop.wait()
@@ -97,7 +118,7 @@ class Server:
         await asyncio.gather(*map(self.loader.outcome, begun))
         gc.freeze()  # what is loaded stays: the collector need not look through it again and again
         self.ready.set()
-        keys.warn_absent_modules(self.config, {record.name for record in self.loader.records()})
+        self.keys.rest()
         states = [record.state for record in begun]
         logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(begun))
         if State.SUCCEEDED not in states:

@@ -99,15 +99,32 @@ def test_what_is_dumped_is_read_back(values: dict[str, Any]) -> None:
     assert ast.literal_eval(repr(again.subtree("a"))) == config.subtree("a")
 
 
-class Limits(msgspec.Struct):
+class Base(msgspec.Struct):
     size: int = 1
+    pause: int = 2
+
+
+class Limits(Base):
+    pause: int = 3
     names: tuple[str, ...] = ()
 
 
-def test_settings_prefer_the_key_then_the_fallback_then_the_default() -> None:
-    config = parse("m.d.size = 5\nm.x.names = [b'GET', 'POST']", "x.conf")
-    assert config.settings(Limits, "m.x", "m.d") == Limits(5, ("GET", "POST"))
+class Tight(Limits):
+    size: int = 9
+
+
+def test_settings_prefer_the_key_then_those_above_it_then_the_default() -> None:
+    config = parse("m.d.size = 5\nm.d.pause = 6\nm.x.names = [b'GET', 'POST']", "x.conf")
+    assert config.settings(Limits, "m.x", "m.d") == Limits(5, 3, ("GET", "POST"))
     assert config.settings(Limits, "m.y") == Limits()
+    assert config.settings(Base, "m.z", "m.d", derived=True) == Base(5, 6)
+
+
+def test_what_a_structure_declares_anew_is_not_taken_from_above() -> None:
+    keys = ("m.tight", "m.limits", "m.d")
+    text = "m.d.size = 5\nm.d.pause = 6\nm.d.names = ['d']\nm.limits.size = 7\nm.limits.names = ['a']\n"
+    assert parse(text).settings(Tight, *keys) == Tight(9, 3, ("a",))
+    assert parse(f"{text}m.limits.pause = 8\nm.tight.size = 1").settings(Tight, *keys) == Tight(1, 8, ("a",))
 
 
 def test_a_wrong_type_names_the_key_and_its_place() -> None:
@@ -118,12 +135,44 @@ def test_a_wrong_type_names_the_key_and_its_place() -> None:
         config.settings(Limits, "m.z", "m.d")
 
 
-def test_unknown_keys_name_the_nearest() -> None:
-    config = parse("m.siez = 1\nm.other = 2", "x.conf")
-    assert config.unknown("m", ["size", "names"]) == [
-        "x.conf:2: unknown key m.other",
-        "x.conf:1: unknown key m.siez; did you mean m.size?",
-    ]
+def test_a_dictionary_is_read_like_the_keys_below_it() -> None:
+    config = parse("m.x.vhost = {'a': {'size': 4}}")
+    assert config.settings(Limits, "m.x.vhost.a").size == 4
+
+
+def test_what_nobody_asked_for_is_known() -> None:
+    config = parse("m.x.siez = 1\nm.x.size = 2\nm.x.in.any = 3\nm.d.other = 4\nn.a = 1\nn.b = 2\no.a.b = 3")
+    config.settings(Limits, "m.x", "m.d")
+    config.get("n.a")
+    assert config.unread() == ["m.x.siez", "m.x.in", "m.d.other", "n.b", "o"]
+    config.get("m.x.in")
+    assert config.known("m.x") == {"size", "pause", "names", "in"}
+    assert config.known("m.d") == {"size"}
+    assert config.unread() == ["m.x.siez", "m.d.other", "n.b", "o"]
+    assert [key for key, _ in config.items("m.x")] == ["m.x.in.any", "m.x.siez", "m.x.size"]
+
+
+def test_below_a_key_that_holds_anything_only_what_is_asked_for_is_checked() -> None:
+    config = parse("m.vhost.a.size = 1\nm.vhost.a.siez = 1\nm.vhost.b.siez = 1")
+    config.get("m.vhost")
+    config.settings(Limits, "m.vhost.a")
+    assert config.unread() == ["m.vhost.a.siez"]
+
+
+def test_the_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text("a.b = 1\na.c = 2\na.d = 1")
+    config = load(file)
+    config.override("a.c", 3, "command line")
+    file.write_text("a.b = True\na.c = 4\na.e = 5\n")
+    assert config.reread() == ["a.b", "a.d", "a.e"]
+    assert (config.get("a.b"), config.get("a.c"), config.origin("a.c")) == (True, 3, "command line")
+    file.write_text("a.b = [")
+    with pytest.raises(ConfigError, match=r"x.conf:1: "):
+        config.reread()
+    assert config.get("a.b") is True
+    with pytest.raises(ConfigError, match="no file to read again"):
+        parse("").reread()
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

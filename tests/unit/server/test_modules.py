@@ -196,9 +196,11 @@ async def test_unknown_paths_name_the_nearest(server: Server) -> None:
 
 
 async def test_settings_come_from_the_file_with_their_place() -> None:
-    server = Server(parse("module.slow.patience = 5\nmodule.default.loadtimeout = 7", "x.conf"))
-    slow = Slow(server)
-    assert (slow.settings.patience, slow.settings.loadtimeout) == (5, 7.0)
+    default = "module.default.loadtimeout = 7\nmodule.default.unloadtimeout = 8"
+    slow = Slow(Server(parse(f"module.slow.patience = 5\n{default}", "x.conf")))
+    assert (slow.settings.patience, slow.settings.unloadtimeout) == (5, 8.0)
+    assert slow.settings.loadtimeout == 0.05, "it declares this one itself"
+    assert Silent(Server(parse(default))).settings.loadtimeout == 7.0
     with pytest.raises(
         ConfigError, match=r"x.conf:1: module.slow.patience = 'long': expected `int`, got `str`"
     ):
