@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 
@@ -193,6 +196,16 @@ def test_loading_path_leads_to_a_class(path: str) -> None:
     agree([trouble] if (trouble := import_trouble(module)) else [])
     found = getattr(importlib.import_module(module), name, None)
     assert inspect.isclass(found), f"{module} has no class {name}: configurations load {path}"
+
+
+def test_the_http_library_is_imported_late() -> None:
+    """It takes longer than half of the rest, and a controller that starts again has flows to settle first."""
+    files = sorted({path.rpartition(".")[0] for path in filter(is_present, LOADING_PATHS)})
+    program = "import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]; print('aiohttp' in sys.modules)"
+    command = [sys.executable, "-c", program, "vlcp.cli.start", *files]
+    environment = {**os.environ, "PYTHONPATH": str(house.SOURCE)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", "a module imports it before it has a request: see vlcp.web"
 
 
 def plant(text: str, path: str = "src/vlcp/wire/planted.py") -> SourceFile:

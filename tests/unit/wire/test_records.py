@@ -51,6 +51,18 @@ def test_what_was_packed_is_read_again() -> None:
     assert Address.unpack(address.pack(), 0, 8) == address
 
 
+def test_functions_that_were_taken_before_the_first_use_stay_right() -> None:
+    @record(Prefix("H", (LENGTH,)))
+    class Late(Record, frozen=True):
+        number: U8
+
+    pack, unpack = Late.pack, Late.unpack
+    packed = [pack(Late(number)) for number in (1, 2)]
+    assert packed == [b"\0\3\1", b"\0\3\2"]
+    assert [unpack(data, 0, 3) for data in packed] == [Late(1), Late(2)]
+    assert Late.pack is not pack
+
+
 def test_a_record_is_immutable_and_hashable() -> None:
     with pytest.raises(AttributeError):
         Sample(1).first = 2  # type: ignore[misc]  # what is tested
