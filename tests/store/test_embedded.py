@@ -1,8 +1,9 @@
-"""What is particular to the store in a file: it survives, it is shared with nobody, and a bad disk changes nothing."""
+"""What is particular to the store in a file: it survives, and a bad disk changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import sqlite3
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from store import writer
 from store.conformance import value, write
 from vlcp.store.contract import Committed, Conflict, Preconditions, StoreUnavailableError
-from vlcp.store.database import LOG_LENGTH, StoreFileError
+from vlcp.store.database import StoreFileError
 from vlcp.store.embedded import EmbeddedBackend
+from vlcp.store.log import LOG_LENGTH
 from vlcp.store.table import directory_of
 
 
@@ -92,14 +94,19 @@ async def _pairs(path: str) -> dict[int, tuple[int, int]]:
     return pairs
 
 
-async def test_a_second_user_is_told_which_file_is_in_use(path: str) -> None:
-    first, second = EmbeddedBackend(path), EmbeddedBackend(path)
-    await first.open()
-    with pytest.raises(StoreFileError, match=f"{path} is in use by another process"):
-        await second.open()
-    await first.close()
-    await second.open()
-    await second.close()
+async def test_a_program_that_wants_the_file_alone_is_named(path: str) -> None:
+    backend = EmbeddedBackend(path)
+    with open(f"{path}.lock", "w") as lock:  # noqa: ASYNC230 (an empty file)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(
+            StoreFileError, match=f"{path} is in use by another process that does not share it"
+        ):
+            await backend.open()
+    await backend.open()
+    with open(f"{path}.lock", "w") as lock:  # noqa: ASYNC230 (an empty file)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    await backend.close()
 
 
 async def test_commits_that_arrive_together_share_a_transaction(path: str) -> None:

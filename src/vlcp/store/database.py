@@ -1,186 +1,217 @@
-"""The file of the embedded store: SQLite, written by one thread of one process.
+"""The file of the embedded store: SQLite, shared by processes of one machine, used by one thread of each.
 
 Schema 1: `entries(key, value, version)` holds every key; `log(number, revision, keys)` names the keys of the last
 commits (a JSON list), written in the same transaction. `PRAGMA user_version` is the schema, `PRAGMA application_id`
 says whose file it is (https://www.sqlite.org/pragma.html).
+
+Beside the file `<path>`, and what SQLite itself puts there: `<path>.lock`, which every user of the file shares, so
+that a program that wants it alone is kept out; `<path>.peers/`, where the users meet.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import errno
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from vlcp.store.contract import Entry, StoreError, StoreUnavailableError
+from vlcp.store.contract import StoreError, StoreUnavailableError
+from vlcp.store.filelock import Turn, pause, share
+from vlcp.store.log import LOG_LENGTH, Position, Transaction
 from vlcp.store.table import Table
 
 SCHEMA = 1
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
-LOG_LENGTH = 10_000
-"""Commits that the log names."""
+PATIENCE = 5.0
+"""Seconds to wait for another writer before a commit is refused."""
 
 _APPLICATION = 0x564C4350
-_CREATE = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE entries(key TEXT PRIMARY KEY, value BLOB NOT NULL, version TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE log(number INTEGER PRIMARY KEY AUTOINCREMENT, revision TEXT NOT NULL, keys TEXT NOT NULL);
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {SCHEMA};
-COMMIT;
-"""
+_ENTRIES = (
+    "CREATE TABLE IF NOT EXISTS"
+    " entries(key TEXT PRIMARY KEY, value BLOB NOT NULL, version TEXT NOT NULL) WITHOUT ROWID"
+)
+_LOG = (
+    "CREATE TABLE IF NOT EXISTS"
+    " log(number INTEGER PRIMARY KEY AUTOINCREMENT, revision TEXT NOT NULL, keys TEXT NOT NULL)"
+)
+_SETTINGS = (f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {SCHEMA}")
 
 
 class StoreFileError(StoreError):
     """The file cannot be used as a store. The text names it and says why."""
 
 
-class Commit(NamedTuple):
-    """What one commit writes, and the version that it gives."""
-
-    writes: Mapping[str, bytes | None]
-    revision: str
-
-
-class Contents(NamedTuple):
-    """What a file holds: all keys, and the last commit."""
-
-    table: Table
-    revision: str
-
-
 class Database:
-    """The file, locked against other processes. Every method blocks and belongs to the one writer thread."""
+    """The file. Every method blocks and belongs to the one thread that was made for it."""
 
     def __init__(self, path: str, synchronous: str) -> None:
         self._path = Path(path)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
-        self._lock: int | None = None
+        self._shared: int | None = None
+        self._turn = Turn(self.peers / "turn")
+        self._position = Position()
+        self._file = (0, 0)
 
-    def open(self) -> Contents:
-        """Lock, create if missing, and read everything. `StoreFileError` when that is impossible."""
+    @property
+    def peers(self) -> Path:
+        """The directory where the users of the file meet."""
+        return Path(f"{self._path}.peers")
+
+    @property
+    def log_rows(self) -> int:
+        """Commits that this process knows the log to name."""
+        return min(self._position.number, LOG_LENGTH)
+
+    def open(self) -> tuple[Table, str]:
+        """Every key and the last commit; a missing file is created. `StoreFileError` when that is impossible."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = self._connect()
-            return self._contents(self._connection)
-        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a NUL in the path
+            self._share()
+            self._turn.open()
+            with self._turn.taken():
+                self._create()
+                self._connection = self._connect()
+            self._position = Position()
+            with self.transaction(writing=False) as transaction:
+                return transaction.everything(), transaction.position.revision
+        except (
+            OSError,
+            ValueError,
+            sqlite3.Error,
+            StoreUnavailableError,
+        ) as error:  # ValueError: a NUL in the path
             self.close()
             raise StoreFileError(f"cannot use {self._path} as a store: {error}") from error
         except StoreFileError:
             self.close()
             raise
 
-    def write(self, commits: Sequence[Commit]) -> None:
-        """All commits in one transaction. `StoreUnavailableError` when the disk refuses; then call `recover`."""
+    @contextlib.contextmanager
+    def transaction(self, writing: bool) -> Iterator[Transaction]:
+        """All or nothing. `StoreUnavailableError` when the file or another writer refuses; then call `recover`."""
         if self._connection is None:
             raise StoreUnavailableError(f"the store {self._path} is not open")
-        last: dict[str, Entry | None] = {}
-        for writes, revision in commits:
-            for key, value in writes.items():
-                last[key] = None if value is None else Entry(value, revision)
+        self._check_file()
         try:
-            self._transaction(self._connection, last, commits)
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            raise StoreUnavailableError(f"cannot write {self._path}: {error}") from error
-
-    def recover(self, revision: str) -> Contents | None:
-        """After a failed write: open the file again. None if its last commit is `revision`, else what it holds."""
-        try:
-            if self._connection is not None:
+            data_version = self._begin(self._connection, writing)
+            transaction = Transaction(self._connection, self._position, data_version)
+            try:
+                yield transaction
+                self._connection.execute("COMMIT")
+            except BaseException:
                 with contextlib.suppress(sqlite3.Error):
-                    self._connection.close()
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(f"cannot use {self._path}: {error}") from error
+        self._position = transaction.position
+
+    def recover(self) -> None:
+        """After a failure: open the file again. What happened meanwhile, or happened after all, is news."""
+        try:
+            if not self._path.exists():
+                self._check_file()
+            self._disconnect()
             self._connection = self._connect()
-            if _last_revision(self._connection) == revision:
-                return None
-            return self._contents(self._connection)
+            self._position = self._position._replace(data_version=-1)
         except (OSError, sqlite3.Error, StoreFileError) as error:
             raise StoreUnavailableError(f"cannot open {self._path} again: {error}") from error
 
     def close(self) -> None:
+        self._disconnect()
+        self._turn.close()
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
-    def _take_lock(self) -> int:
+    def _share(self) -> None:
         # A file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it.
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+        self._shared = share(Path(f"{self._path}.lock"))
+        if self._shared is None:
             raise StoreFileError(
-                f"the store {self._path} is in use by another process; stop it, or give this one another path"
-            ) from None
-        except OSError:
-            os.close(lock)
-            raise
-        return lock
+                f"the store {self._path} is in use by another process that does not share it;"
+                " stop it, or give this one another path"
+            )
+
+    def _create(self) -> None:
+        """An empty file for this user alone, if there is none. Nobody can have locks on it yet."""
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if not os.access(self._path, os.R_OK | os.W_OK):
+            raise PermissionError("this process may not write it")
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
         try:
             self._check_schema(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
+            self._file = self._identity()
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _identity(self) -> tuple[int, int]:
+        status = os.stat(self._path)
+        return status.st_dev, status.st_ino
+
+    def _check_file(self) -> None:
+        """`StoreUnavailableError` if what is written now would be in no file that has a name."""
+        with contextlib.suppress(OSError):
+            if self._identity() == self._file:
+                return
+        raise StoreUnavailableError(
+            f"{self._path} was removed or replaced while it was in use; put it back, or start again without it"
+        )
+
+    def _begin(self, connection: sqlite3.Connection, writing: bool) -> int:
+        """Begin, and return the `data_version`. Waits while somebody else writes, in turn with other processes."""
+        end = time.monotonic() + PATIENCE
+        with self._turn.taken() if writing else contextlib.nullcontext():
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+                    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+                except sqlite3.OperationalError as error:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                        raise
+                pause()
+
     def _check_schema(self, connection: sqlite3.Connection) -> None:
+        """Refuse what is not ours; make what is missing, also in a file that has no log yet."""
+        if self._missing(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                for statement in self._missing(connection):  # another process may have been faster
+                    connection.execute(statement)
+
+    def _missing(self, connection: sqlite3.Connection) -> list[str]:
         application, schema = (
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        if application == _APPLICATION and schema == SCHEMA:
-            return
-        if application == _APPLICATION:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        if application != _APPLICATION:
+            if schema or tables:
+                raise StoreFileError(f"{self._path} is a database of another program")
+            return [_ENTRIES, _LOG, *_SETTINGS]
+        if schema != SCHEMA:
             raise StoreFileError(
                 f"the store {self._path} has schema {schema}; this program knows only {SCHEMA}"
             )
-        if schema or connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise StoreFileError(f"{self._path} is a database of another program")
-        connection.executescript(_CREATE)
-
-    @staticmethod
-    def _contents(connection: sqlite3.Connection) -> Contents:
-        rows = connection.execute("SELECT key, value, version FROM entries")
-        table = Table((key, Entry(value, version)) for key, value, version in rows)
-        return Contents(table, _last_revision(connection))
-
-    @staticmethod
-    def _transaction(
-        connection: sqlite3.Connection, entries: Mapping[str, Entry | None], commits: Sequence[Commit]
-    ) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?)"
-            " ON CONFLICT(key) DO UPDATE SET value = excluded.value, version = excluded.version",
-            [(key, entry.value, entry.version) for key, entry in entries.items() if entry is not None],
-        )
-        connection.executemany(
-            "DELETE FROM entries WHERE key = ?", [(key,) for key, entry in entries.items() if entry is None]
-        )
-        connection.executemany(
-            "INSERT INTO log(revision, keys) VALUES (?, ?)",
-            [(revision, json.dumps(list(writes))) for writes, revision in commits],
-        )
-        connection.execute("DELETE FROM log WHERE number <= (SELECT max(number) FROM log) - ?", (LOG_LENGTH,))
-        connection.execute("COMMIT")
-
-
-def _last_revision(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT revision FROM log ORDER BY number DESC LIMIT 1").fetchone()
-    return str(row[0]) if row is not None else ""
+        return [] if {"entries", "log"} <= tables else [_ENTRIES, _LOG]

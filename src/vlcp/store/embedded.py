@@ -1,8 +1,9 @@
-"""The store of one machine: a SQLite file behind a snapshot in memory.
+"""The store of one machine: a SQLite file behind a snapshot in memory, shared by the processes of that machine.
 
-Reads come from memory. A commit is checked at once against everything accepted before it, written by the one writer
-thread together with what else is waiting, and answered when it is in the file. So the file decides what readers see,
-and commits that arrive at the same time share one transaction.
+Reads come from memory. Commits wait for the one thread that has the file: it takes all that wait, locks the file
+against other processes, reads what these have committed, checks the preconditions against that, writes, and wakes the
+others. So the file alone decides, and commits that arrive at the same time share one transaction. Without work the
+thread looks for news when it is woken, and every 250 ms in case a wake-up was lost.
 
 With `synchronous` NORMAL (the default) an answered commit survives the end of the process in every form, and a power
 failure may take the last ones; FULL survives both and costs a flush of the disk per transaction
@@ -16,7 +17,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from vlcp.store.contract import (
     Committed,
@@ -28,8 +30,10 @@ from vlcp.store.contract import (
     StoreUnavailableError,
     Watcher,
 )
-from vlcp.store.database import SYNCHRONOUS, Commit, Database
-from vlcp.store.table import Clock, Revisions, Table, check_writes
+from vlcp.store.database import SYNCHRONOUS, Database
+from vlcp.store.log import NO_NEWS, Commit, News
+from vlcp.store.table import Clock, Draft, Revisions, Table, check_writes
+from vlcp.store.wakeup import WakeUps
 from vlcp.store.watches import Watches
 
 _logger = logging.getLogger(__name__)
@@ -38,22 +42,32 @@ _T = TypeVar("_T")
 
 _BATCH = 1024
 """Commits in one transaction of the file at most."""
+_LOOK = 0.25
+"""Seconds between two looks at the file without being woken."""
 
 
 @dataclass(slots=True)
 class _Queued:
-    """A decided commit that is not yet in the file. A refused one waits too: what refused it may be in the queue."""
+    """A commit that is not yet decided."""
 
+    preconditions: Preconditions
     writes: Mapping[str, bytes | None]
-    result: Committed | Conflict
     answer: asyncio.Future[Committed | Conflict]
 
 
-class EmbeddedBackend:
-    """A `Backend` in the SQLite file `path`, for one process at a time.
+class _Step(NamedTuple):
+    """What one transaction of the file brought: news of other processes, then our own commits."""
 
-    A disk that refuses gives `StoreUnavailableError` to every waiting commit and nothing of them happens; reads go on,
-    and the next commit tries again.
+    news: News
+    revision: str
+    results: Sequence[Committed | Conflict]
+
+
+class EmbeddedBackend:
+    """A `Backend` in the SQLite file `path`.
+
+    A disk that refuses, or another program that locks the file for more than 5 s, gives `StoreUnavailableError` to
+    every waiting commit and nothing of them happens; reads go on, and the next commit tries again.
     """
 
     def __init__(self, path: str, synchronous: str = "NORMAL") -> None:
@@ -62,35 +76,44 @@ class EmbeddedBackend:
             raise ValueError(f"synchronous is {synchronous!r}; allowed are {', '.join(SYNCHRONOUS)}")
         self._path = path
         self._database = Database(path, self._synchronous)
-        self._durable = self._accepted = Table()
-        self._durable_revision = self._accepted_revision = ""
+        self._wakeups = WakeUps(self._database.peers)
+        self._table = Table()
+        self._revision = ""
         self._revisions = Revisions()
         self._clock = Clock()
         self._watches = Watches()
         self._queue: list[_Queued] = []
-        self._writing: list[_Queued] = []
+        self._waiting = 0
         self._work = asyncio.Event()
         self._executor: ThreadPoolExecutor | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._ticker: asyncio.TimerHandle | None = None
         self._closing = False
-        self._failed = False
-        self._counts = dict.fromkeys(("reads", "commits", "conflicts", "transactions", "failures"), 0)
+        self._failed = self._refused = False
+        self._counts = dict.fromkeys(
+            (
+                *("reads", "commits", "conflicts", "transactions", "failures"),
+                *("catch_ups", "foreign_commits", "reloads"),
+            ),
+            0,
+        )
 
     async def open(self) -> None:
-        """Lock and load the file; `StoreFileError` (a `StoreError`) when it cannot be used."""
+        """Load the file, and create it if it is missing; `StoreFileError` (a `StoreError`) when it cannot be used."""
         if self._writer is not None:
             return
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="embedded-store")
         try:
-            contents = await self._in_thread(self._database.open)
+            self._table, self._revision = await self._in_thread(self._database.open)
         except BaseException:
             self._executor.shutdown(wait=False)
             self._executor = None
             raise
-        self._load(contents.table, contents.revision)
-        self._closing = self._failed = False
-        self._writer = asyncio.create_task(self._write_queued(), name=f"embedded store {self._path}")
-        self._watches.lost(self._durable_revision)
+        self._closing = self._failed = self._refused = False
+        self._wakeups.listen(self._work.set)
+        self._writer = asyncio.create_task(self._run(), name=f"embedded store {self._path}")
+        self._tick()
+        self._watches.lost(self._revision)
 
     async def close(self) -> None:
         """Write what is queued, then give the file free."""
@@ -100,6 +123,9 @@ class EmbeddedBackend:
         self._work.set()
         await self._writer
         self._writer = None
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._wakeups.close()
         await self._in_thread(self._database.close)
         self._executor.shutdown()
         self._executor = None
@@ -107,120 +133,111 @@ class EmbeddedBackend:
     async def read(self, keys: Sequence[str] = (), directories: Sequence[str] = ()) -> Snapshot:
         self._check_open()
         self._counts["reads"] += 1
-        return self._durable.snapshot(keys, directories, self._clock.now(), self._durable_revision)
+        return self._table.snapshot(keys, directories, self._clock.now(), self._revision)
 
     async def commit(
         self, preconditions: Preconditions, writes: Mapping[str, bytes | None]
     ) -> Committed | Conflict:
         self._check_open()
         check_writes(writes)
-        writes = dict(writes)
-        result = self._decide(preconditions, writes)
-        if isinstance(result, Conflict):
-            writes = {}
-        if not writes and not self._queue and not self._writing:
-            return result
         answer: asyncio.Future[Committed | Conflict] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Queued(writes, result, answer))
+        self._queue.append(_Queued(preconditions, dict(writes), answer))
         self._work.set()
         return await answer
 
     def keys(self) -> list[str]:
         """Every key, sorted."""
         self._check_open()
-        return self._durable.keys()
+        return self._table.keys()
 
     def watch(self, handler: NotificationHandler) -> Watcher:
         return self._watches.watch(handler)
 
     def statistics(self) -> Mapping[str, int | float | str]:
+        failing = self._failed or self._refused
         return {
             "path": self._path,
             "synchronous": self._synchronous,
-            "state": "closed" if self._writer is None else "failing" if self._failed else "open",
-            "keys": len(self._durable),
-            "queued": len(self._queue) + len(self._writing),
+            "state": "closed" if self._writer is None else "failing" if failing else "open",
+            "keys": len(self._table),
+            "log_rows": self._database.log_rows,
+            "queued": len(self._queue) + self._waiting,
             **self._counts,
+            **self._wakeups.statistics(),
             **self._watches.statistics(),
         }
 
-    def _decide(
-        self, preconditions: Preconditions, writes: Mapping[str, bytes | None]
-    ) -> Committed | Conflict:
-        keys, directories = self._accepted.failing(preconditions)
-        now = self._clock.now()
-        if keys or directories:
-            self._counts["conflicts"] += 1
-            return Conflict(self._accepted.snapshot(keys, directories, now, self._accepted_revision))
-        if writes:
-            self._accepted_revision = self._revisions.next()
-            self._accepted.apply(writes, self._accepted_revision)
-        return Committed(self._accepted_revision, now)
+    # In the event loop.
 
-    async def _write_queued(self) -> None:
+    def _tick(self) -> None:
+        self._wakeups.stale = True
+        self._work.set()
+        self._ticker = asyncio.get_running_loop().call_later(_LOOK, self._tick)
+
+    async def _run(self) -> None:
         while not self._closing or self._queue:
             if not self._queue:
-                self._work.clear()
                 await self._work.wait()
-                continue
+            self._work.clear()
+            batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+            self._waiting = len(batch)
             try:
-                if self._failed:
-                    await self._recover()
-                self._writing, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
-                await self._write(self._writing)
+                step = await self._in_thread(partial(self._step, batch))
             except Exception as error:
-                self._fail(error)
+                self._fail(error, batch)
             else:
-                self._finish()
+                self._finish(batch, step)
+            self._waiting = 0
+            if self._wakeups.deaf:
+                self._wakeups.listen(self._work.set)
 
-    async def _write(self, batch: Sequence[_Queued]) -> None:
-        commits = [
-            Commit(queued.writes, queued.result.version)
-            for queued in batch
-            if queued.writes and isinstance(queued.result, Committed)
-        ]
-        if commits:
-            await self._in_thread(lambda: self._database.write(commits))
-            self._counts["transactions"] += 1
-            self._counts["commits"] += len(commits)
-
-    def _finish(self) -> None:
-        """The batch is in the file: show it to readers and watchers in commit order, then answer."""
-        batch, self._writing = self._writing, []
-        for queued in batch:
-            if queued.writes and isinstance(queued.result, Committed):
-                self._durable_revision = queued.result.version
-                self._durable.apply(queued.writes, self._durable_revision)
-                self._watches.publish(queued.writes, self._durable_revision)
+    def _finish(self, batch: Sequence[_Queued], step: _Step) -> None:
+        """The file has it: show it to readers and watchers in commit order, then answer."""
+        self._failed = False
+        self._take(step.news, step.revision)
+        wrote = 0
+        for queued, result in zip(batch, step.results, strict=True):
+            if isinstance(result, Conflict):
+                self._counts["conflicts"] += 1
+            elif queued.writes:
+                wrote += 1
+                self._revision = result.version
+                self._table.apply(queued.writes, self._revision)
+                self._watches.publish(queued.writes, self._revision)
             if not queued.answer.done():
-                queued.answer.set_result(queued.result)
+                queued.answer.set_result(result)
+        if wrote:
+            self._counts["transactions"] += 1
+            self._counts["commits"] += wrote
+            if self._refused:
+                self._refused = False
+                _logger.info("%s can be written again", self._path)
 
-    def _fail(self, error: Exception) -> None:
-        """Nothing of the batch happened, and what was accepted on top of it cannot stand either."""
-        if not self._failed:
+    def _take(self, news: News, revision: str) -> None:
+        """Show what other processes did."""
+        if news.table is not None:
+            self._counts["reloads"] += 1
+            self._table, self._revision = news.table, revision
+            self._watches.lost(revision)
+        elif news.commits:
+            self._counts["catch_ups"] += 1
+            self._counts["foreign_commits"] += len(news.commits)
+            self._table.put(news.entries)
+            self._revision = revision
+            for logged in news.commits:
+                self._watches.publish(logged.keys, logged.revision)
+
+    def _fail(self, error: Exception, batch: Sequence[_Queued]) -> None:
+        """Nothing of the batch happened. What waits behind it is refused too, instead of waiting once more as long."""
+        waiting, self._queue = [*batch, *self._queue], []
+        if not self._failed and not self._refused:
             _logger.error("commits are refused: %s", error)
+        self._counts["failures"] += not self._failed or bool(waiting)
         self._failed = True
-        self._counts["failures"] += 1
-        waiting, self._writing, self._queue = self._writing + self._queue, [], []
-        self._accepted = Table(self._durable.items())
-        self._accepted_revision = self._durable_revision
+        self._refused = self._refused or bool(waiting)
         for queued in waiting:
             if not queued.answer.done():
                 queued.answer.set_exception(_unavailable(error))
-
-    async def _recover(self) -> None:
-        """Ask the file what it holds after a failed write. If that is not what readers see, start from there."""
-        contents = await self._in_thread(lambda: self._database.recover(self._durable_revision))
-        if contents is not None:
-            self._load(contents.table, contents.revision)
-            self._watches.lost(self._durable_revision)
-            raise StoreUnavailableError(f"{self._path} was loaded again after a failed write")
-        self._failed = False
-        _logger.info("%s can be written again", self._path)
-
-    def _load(self, table: Table, revision: str) -> None:
-        self._durable, self._durable_revision = table, revision
-        self._accepted, self._accepted_revision = Table(table.items()), revision
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
@@ -228,6 +245,43 @@ class EmbeddedBackend:
     def _check_open(self) -> None:
         if self._writer is None or self._closing:
             raise StoreUnavailableError(f"the store {self._path} is not open")
+
+    # In the thread, while the writer task waits for it: the table does not change meanwhile.
+
+    def _step(self, batch: Sequence[_Queued]) -> _Step:
+        if self._failed:
+            self._database.recover()
+        if self._wakeups.stale:
+            self._wakeups.look()
+        with self._database.transaction(any(queued.writes for queued in batch)) as transaction:
+            news = self._worth_telling(transaction.news())
+            revision = transaction.position.revision
+            draft = Draft(news.table or self._table, revision)
+            draft.put(news.entries, revision)
+            results = [self._decide(draft, queued) for queued in batch]
+            commits = [
+                Commit(queued.writes, result.version)
+                for queued, result in zip(batch, results, strict=True)
+                if queued.writes and isinstance(result, Committed)
+            ]
+            if commits:
+                transaction.write(commits)
+        if commits:
+            self._wakeups.send()
+        return _Step(news, revision, results)
+
+    def _worth_telling(self, news: News) -> News:
+        """A file that was read as a whole may hold what is known."""
+        return NO_NEWS if news.table is not None and news.table.equals(self._table) else news
+
+    def _decide(self, draft: Draft, queued: _Queued) -> Committed | Conflict:
+        keys, directories = draft.failing(queued.preconditions)
+        now = self._clock.now()
+        if keys or directories:
+            return Conflict(draft.snapshot(keys, directories, now))
+        if queued.writes:
+            draft.apply(queued.writes, self._revisions.next())
+        return Committed(draft.revision, now)
 
 
 def _unavailable(error: Exception) -> StoreError:

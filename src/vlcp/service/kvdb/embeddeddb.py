@@ -10,7 +10,7 @@ from vlcp.store.memory import MemoryBackend
 
 
 class EmbeddedDB(KeyValueDB):
-    """Keeps everything in one SQLite file, for this process alone. Set proxy.kvstorage to this class to use it."""
+    """Keeps everything in one SQLite file that the processes of one machine share; set proxy.kvstorage to use it."""
 
     service = True
 
