@@ -50,15 +50,25 @@ def classes(holder: types.ModuleType) -> list[type[Module]]:
     return [cls for cls in found if not cls.__name__.startswith("_")]
 
 
-def implementation(proxy: type[Proxy], path: object, origin: str) -> type[Module]:
-    """The class that a proxy stands for. `path` is the configured loading path or None."""
+def implementation(
+    proxy: type[Proxy], path: object, origin: str, otherwise: str | None = None
+) -> type[Module]:
+    """The class that a proxy stands for: at the configured `path`, else at `otherwise`, else at its default."""
+    otherwise = otherwise or proxy.default
     key = f"proxy.{module_name(proxy)}"
-    if path is None and proxy.default is None:
-        raise ModuleError(f"{key} is not specified: set it to the loading path of a module")
+    advice = f"; {proxy.advice}" if proxy.advice else ""
+    if path is None and otherwise is None:
+        raise ModuleError(f"{key} is not specified: set it to the loading path of a module{advice}")
     if path is not None and not isinstance(path, str):
         raise ModuleError(f"{origin}: {key} = {path!r}: expected the loading path of a module as text")
     try:
-        return find(path or str(proxy.default))
+        return find(path or str(otherwise))
+    except NoSuchModuleError as error:
+        if path is not None:
+            raise ModuleError(f"{origin}: {key}: {error}{advice}") from None
+        raise ModuleError(
+            f"{otherwise!r}, the default of {key}, does not exist in this version{advice}"
+        ) from None
     except ModuleError as error:
         place = f"{origin}: {key}" if path else f"the default of {key}"
         raise ModuleError(f"{place}: {error}") from None

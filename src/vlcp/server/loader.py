@@ -95,7 +95,8 @@ class Loader:
         """The class that a proxy stands for: read from the configuration once, then fixed."""
         if proxy not in self._implementations:
             config, key = self._server.config, f"proxy.{module_name(proxy)}"
-            self._implementations[proxy] = implementation(proxy, config.get(key), config.origin(key))
+            path, otherwise = config.get(key), proxy.otherwise(self)
+            self._implementations[proxy] = implementation(proxy, path, config.origin(key), otherwise)
         return self._implementations[proxy]
 
     def dependencies(self, cls: type[Module]) -> tuple[type[Module], ...]:

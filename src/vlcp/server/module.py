@@ -16,6 +16,7 @@ from vlcp.server.api import MethodTarget, Target, api
 from vlcp.server.config import Seconds
 
 if TYPE_CHECKING:
+    from vlcp.server.loader import Loader
     from vlcp.server.server import Server
 
 __all__ = [
@@ -138,6 +139,13 @@ class Proxy(Module):
     service: ClassVar[bool] = True
     default: ClassVar[str | None] = None
     """The loading path that is used when the key is not set; None makes the key necessary."""
+    advice: ClassVar[str] = ""
+    """What else the key may be set to: added to the message when the implementation cannot be found."""
+
+    @classmethod
+    def otherwise(cls, loader: Loader) -> str | None:
+        """The loading path that is used when the key is not set: the default, unless a proxy knows better."""
+        return cls.default
 
     def target(self) -> Target:
         """What forwards the calls to the implementation."""
