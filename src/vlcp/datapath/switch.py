@@ -1,8 +1,9 @@
 """One switch, from what is known of it and of the network to the flows that it holds.
 
-The switch is identified by its datapath id and outlives its connections. Whatever changes, the same happens: the plan
-of rules settles (in slices, so that the event loop is never held for long), and the net difference between desired and
-installed goes out as one bundle. One bundle is in flight; what changes meanwhile is merged into the next.
+The switch is identified by its datapath id and outlives its connections; what it shall hold is worked out before the
+first of them, from what OVSDB tells. Whatever changes, the same happens: the plan of rules settles (in slices, so that
+the event loop is never held for long), and the net difference between desired and installed goes out as one bundle.
+One bundle is in flight; what changes meanwhile is merged into the next.
 
 When a connection comes up nothing is deleted first and nothing is replayed: once the startup modules are loaded and all
 that the rules read is known, the switch's own tables are dumped, compared, and only the difference is sent. Stopping
@@ -140,6 +141,7 @@ class Switch:
         self._connections.append(connection)
         here = {port.number: fact_keys.Port(port.name, port.mac) for port in ports}
         self.facts.replace(fact_keys.PORTS, here, fact_keys.port)
+        self.facts.set(fact_keys.DESCRIBED, True)
         self._news.set()
 
     def disconnected(self, connection: OpenFlowConnection) -> None:
@@ -179,7 +181,6 @@ class Switch:
 
     async def _turn(self) -> None:
         await self._settle()
-        self._fetch()
         if self.connection is not None and not self._held:
             await self._push(self.connection)
 
@@ -218,15 +219,21 @@ class Switch:
                 if self._plan.graph.runs - runs > FREEZE_AFTER:
                     gc.freeze()
                     runs = self._plan.graph.runs
+                self._fetch()
                 await asyncio.sleep(0)
                 started = loop.time()
                 self._plan.change(*self.facts.take())
+        self._fetch()
+        self._release()
 
     def _fetch(self) -> None:
-        """Ask the store for what is unread, and stop watching what nobody reads."""
+        """Ask the store for what is unread. Done early, since who reads the same later need not wait any more."""
         keys, directories = self._plan.take_unread()
         if keys or directories:
             self._stored.want(_of_store(keys), _of_store(directories))
+
+    def _release(self) -> None:
+        """Stop watching what nobody reads."""
         keys, directories = self._plan.take_released()
         if keys or directories:
             self._stored.release(_of_store(keys), _of_store(directories))

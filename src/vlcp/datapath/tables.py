@@ -35,6 +35,10 @@ class Change(NamedTuple):
     new: bool
 
 
+Wishes = dict[tuple[Call, Product], FlowValue | bytes]
+"""Who wants a flow or group, and how."""
+
+
 class Desired:
     """What the products of all rule calls amount to.
 
@@ -48,16 +52,16 @@ class Desired:
         self.groups: dict[int, bytes] = {}
         self.conflicts: set[FlowKey | int] = set()
         self.causes: dict[int, Call] = {}
-        self._wanted: dict[FlowKey | int, dict[tuple[Call, Product], FlowValue | bytes]] = {}
+        self._wanted: dict[FlowKey | int, Wishes] = {}
         self._touched: set[FlowKey | int] = set()
 
     def exchange(self, call: Call, before: tuple[Any, ...], now: tuple[Any, ...]) -> None:
         """The products of a rule call have changed."""
         cookie = cookie_of(call)
-        gone, come = set(before).difference(now), set(now).difference(before)
-        for product in gone:
+        gone, come = set(before), set(now)
+        for product in gone - come if gone else ():
             self._withdraw(_key(product), (call, product))
-        for product in come:
+        for product in come - gone if gone else come:
             self._want(_key(product), _value(product, cookie), (call, product))
         if now:
             self.causes[cookie] = call
@@ -74,26 +78,28 @@ class Desired:
         return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
 
     def _want(self, key: FlowKey | int, value: FlowValue | bytes, wish: tuple[Call, Product]) -> None:
-        self._wanted.setdefault(key, {})[wish] = value
-        self._choose(key)
+        wishes = self._wanted.get(key)
+        if wishes is None:
+            wishes = self._wanted[key] = {}
+        wishes[wish] = value
+        self._choose(key, wishes)
 
     def _withdraw(self, key: FlowKey | int, wish: tuple[Call, Product]) -> None:
-        wanted = self._wanted.get(key, {})
-        wanted.pop(wish, None)
-        if not wanted:
+        wishes = self._wanted.get(key, {})
+        wishes.pop(wish, None)
+        if not wishes:
             self._wanted.pop(key, None)
-        self._choose(key)
+        self._choose(key, wishes)
 
-    def _choose(self, key: FlowKey | int) -> None:
-        values = self._wanted.get(key, {})
+    def _choose(self, key: FlowKey | int, wishes: Wishes) -> None:
         self._touched.add(key)
-        meanings = {value[1] if isinstance(value, FlowValue) else value for value in values.values()}
-        (self.conflicts.add if len(meanings) > 1 else self.conflicts.discard)(key)
         table: dict[Any, Any] = self.groups if isinstance(key, int) else self.flows
-        if values:
-            table[key] = min(values.values())  # a flow's value begins with its cookie
+        if wishes:
+            table[key] = min(wishes.values())  # a flow's value begins with its cookie
         else:
             table.pop(key, None)
+        conflict = len(wishes) > 1 and len(set(map(_meaning, wishes.values()))) > 1
+        (self.conflicts.add if conflict else self.conflicts.discard)(key)
 
 
 class Installed:
@@ -171,3 +177,8 @@ def _key(product: Product) -> FlowKey | int:
 
 def _value(product: Product, cookie: int) -> FlowValue | bytes:
     return product.buckets if isinstance(product, EncodedGroup) else FlowValue(cookie, product.instructions)
+
+
+def _meaning(value: FlowValue | bytes) -> bytes:
+    """What a flow or group does; a flow's cookie is no part of it."""
+    return value.instructions if isinstance(value, FlowValue) else value

@@ -245,14 +245,15 @@ class Graph:
             self._evaluate(cell)
         finally:
             self._running.pop()
-        self._forget(cell, reads - cell.reads, keys - cell.keys, directories - cell.directories)
+        if reads or keys or directories:  # else it ran for the first time
+            self._forget(cell, reads - cell.reads, keys - cell.keys, directories - cell.directories)
         if before != (cell.value, cell.has_value, cell.waiting, cell.error):
             self._mark_all(cell.users)
 
     def _evaluate(self, cell: Cell) -> None:
-        function, *arguments = cell.call
+        call = cell.call
         try:
-            cell.value = function(self, *arguments)
+            cell.value = call[0](self, *call[1:])
             cell.has_value, cell.waiting, cell.error = True, False, None
             self.unsettled.discard(cell)
             return

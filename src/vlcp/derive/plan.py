@@ -257,9 +257,14 @@ class Plan:
 
 def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
     """What is gone and what has come; a rule may give an item once only."""
+    if not old or not new:  # the usual case
+        return list(old), list(new)
     before, now = set(old), set(new)
     return [item for item in old if item not in now], [item for item in new if item not in before]
 
 
 def _products(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(item for item in items if not isinstance(item, Also | Each | Member))
+    return tuple([item for item in items if type(item) not in _STEERING])
+
+
+_STEERING = frozenset((Also, Each, Member))

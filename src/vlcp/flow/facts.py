@@ -13,6 +13,10 @@ PORTS: Key = ("ports",)
 """Directory of the numbers of the switch's OpenFlow ports."""
 
 
+DESCRIBED: Key = ("described",)
+"""Key of whether the switch has told its OpenFlow ports at all; None before its first connection."""
+
+
 class Interface(NamedTuple):
     """A row of OVSDB's Interface table that carries an `iface-id`. `ofport`: its OpenFlow port, None if it has none."""
 

@@ -23,21 +23,26 @@ class Place(NamedTuple):
 
 
 def place_of(view: View, iface_id: str) -> Place | None:
-    """The place of an interface; None unless OVSDB, OpenFlow and the store all know the port."""
-    ofport = view.call(ofport_of, iface_id)
-    if ofport is None:
-        return None
+    """The place of an interface; None unless OVSDB, OpenFlow and the store all know the port.
+
+    The store is read first: that can begin before the switch is connected.
+    """
     port: LogicalPort | None = view.get(keys.logical_port(iface_id))
     if port is None:
         return None
     network: LogicalNetwork | None = view.get(keys.logical_network(port.logicalnetwork))
-    return None if network is None else Place(ofport, port, network)
+    ofport = view.call(ofport_of, iface_id)
+    return None if network is None or ofport is None else Place(ofport, port, network)
 
 
 def ofport_of(view: View, iface_id: str) -> int | None:
-    """The OpenFlow port of an interface; None while OVSDB and OpenFlow do not agree on it."""
+    """The OpenFlow port of an interface; None while OVSDB and OpenFlow do not agree on it.
+
+    Until the switch tells its ports, OVSDB is believed: nothing is sent before, and nearly always it is right.
+    """
     interface: facts.Interface | None = view.get(facts.interface(iface_id))
     if interface is None or interface.ofport is None:
         return None
     port: facts.Port | None = view.get(facts.port(interface.ofport))
-    return interface.ofport if port is not None and port.name == interface.name else None
+    agreed = port.name == interface.name if port is not None else not view.get(facts.DESCRIBED)
+    return interface.ofport if agreed else None

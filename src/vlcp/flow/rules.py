@@ -156,9 +156,10 @@ def cookie_of(call: Call) -> int:
 
     The scope is the call's first argument, usually a network or a port; the subject is all its arguments.
     """
-    _, *arguments = call
+    arguments = call[1:]
     subject = crc32(_text(arguments)) if arguments else 0
-    return feature_of(call).number << 56 | scope_of(arguments) << 32 | subject
+    scope = subject & 0xFFFFFF if len(arguments) == 1 else scope_of(arguments)
+    return feature_of(call).number << 56 | scope << 32 | subject
 
 
 def scope_of(arguments: Iterable[Hashable]) -> int:

@@ -47,6 +47,15 @@ def lease_at(view: View, iface_id: str) -> Lease | None:
     return leases.lease_of(settings, place.network, subnet, place.port)
 
 
+def server_in(view: View, subnet_id: str) -> str | None:
+    """The address of the DHCP server in a subnet; None if the subnet is not served."""
+    subnet: Subnet | None = view.get(keys.subnet(subnet_id))
+    settings: Settings | None = view.get(facts.settings(FEATURE.name))
+    if subnet is None or settings is None or not subnet.dhcp_enabled:
+        return None
+    return leases.server_address(settings, subnet)
+
+
 @FEATURE.root
 def service(view: View) -> Iterator[Any]:
     """Machines are served on every network that has a port with an address here."""
@@ -57,12 +66,14 @@ def service(view: View) -> Iterator[Any]:
 @FEATURE.rule
 def served_port(view: View, iface_id: str) -> Iterator[Any]:
     """A port that has an address makes its network a served one."""
-    lease: Lease | None = view.call(lease_at, iface_id)
-    if lease is None:
+    place: Place | None = view.call(place_of, iface_id)
+    if place is None or place.port.subnet is None or place.port.ip_address is None:
         return
-    place: Place = view.call(place_of, iface_id)
+    address: str | None = view.call(server_in, place.port.subnet)
+    if address is None:
+        return
     yield Member(SERVED_NETWORKS, place.network.id)
-    yield Member(servers_of(place.network.id), lease.server)
+    yield Member(servers_of(place.network.id), address)
 
 
 @FEATURE.rule

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -24,19 +25,22 @@ from vlcp.wire.openflow import PortDescRequest, SetConfig, port_entries
 
 @depend(OpenflowServer, OVSDBManager, ObjectDB)
 class OpenflowManager(Module):
-    """One `Switch` for each datapath that was ever connected, and the features of the loaded modules."""
+    """One `Switch` for each datapath that was ever connected or is awaited, and the features of the loaded modules."""
 
     service = True
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._switches: dict[int, Switch] = {}
+        self._runs: dict[int, asyncio.Task[None]] = {}
+        self._awaited: dict[int, str] = {}
+        """Switches that were never connected -> the database that names us as their controller."""
         self._features: dict[str, tuple[Feature, Any]] = {}
 
     async def load(self) -> None:
         """Take every switch that connects; flows are sent once the startup modules are loaded."""
         self.dependency(OpenflowServer).handle(self._serve)
-        self.dependency(OVSDBManager).follow_bridges(self._dial_bridges)
+        self.dependency(OVSDBManager).follow_bridges(self._follow_bridges)
         self.spawn(self._release(), name="wait for the startup modules")
 
     async def unload(self) -> None:
@@ -77,21 +81,32 @@ class OpenflowManager(Module):
             self.dependency(OVSDBManager).attach(datapath_id, switch.facts)
             if self.server.ready.is_set():
                 switch.release()
-            self.spawn(switch.run(), name=f"switch {datapath_id:016x}")
+            self._runs[datapath_id] = self.spawn(switch.run(), name=f"switch {datapath_id:016x}")
         return switch
 
-    def _dial_bridges(self, database: str, bridges: Sequence[Bridge]) -> None:
+    def _follow_bridges(self, database: str, bridges: Sequence[Bridge]) -> None:
         """Dial the bridges beside us that name us as their controller: after we were away, Open vSwitch itself would
-        come back only after seconds. Its own connection is a spare then.
+        come back only after seconds. Its own connection is a spare then. What they shall hold is worked out at once.
         """
         address, server = parse(database), self.dependency(OpenflowServer)
-        for bridge in bridges if address.unix else ():
-            switch = self._switches.get(bridge.datapath_id)
-            connected = switch is not None and switch.connection is not None
-            if not connected and any(map(server.is_named_by, bridge.controllers)):
+        ours = [bridge for bridge in bridges if any(map(server.is_named_by, bridge.controllers))]
+        for bridge in ours if address.unix else ():
+            if bridge.datapath_id not in self._switches:
+                self._awaited[bridge.datapath_id] = database
+            if self._switch(bridge.datapath_id).connection is None:
                 server.reach(
                     Address("unix", path=str(PurePath(address.path).with_name(f"{bridge.name}.mgmt")))
                 )
+        self._forget_awaited(database, {bridge.datapath_id for bridge in ours})
+
+    def _forget_awaited(self, database: str, named: Container[int]) -> None:
+        """Forget the switches that this database does not name any more, and that never came."""
+        gone = [number for number, by in self._awaited.items() if by == database and number not in named]
+        for number in gone:
+            del self._awaited[number]
+            self.dependency(OVSDBManager).detach(number)
+            self._runs.pop(number).cancel()
+            self._switches.pop(number).close()
 
     async def _serve(self, connection: OpenFlowConnection) -> None:
         """Use a main connection of a switch until it ends; what else the switch opens is only kept alive."""
@@ -102,6 +117,7 @@ class OpenflowManager(Module):
         connection.send(SetConfig())
         bodies = await connection.multipart(PortDescRequest())
         switch = self._switch(connection.datapath_id)
+        self._awaited.pop(connection.datapath_id, None)
         switch.connected(connection, (port for body in bodies for port in port_entries(body)))
         connection.on_message = partial(switch.message, connection)
         try:

@@ -45,6 +45,12 @@ class OVSDBManager(Module):
         for database in self._databases:
             database.attach(datapath_id, facts)
 
+    def detach(self, datapath_id: int) -> None:
+        """Leave the facts of a switch as they are from now on."""
+        del self._facts[datapath_id]
+        for database in self._databases:
+            database.detach(datapath_id)
+
     def follow_bridges(self, handler: BridgeHandler) -> None:
         """Tell this handler which bridges there are, now and whenever that changes."""
         self._on_bridges = handler
