@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar, get_type_hints
 
 import msgspec
@@ -30,8 +29,7 @@ XID: Literal["xid"] = "xid"
 """In a `Prefix`: the transaction id, an argument of `pack` and a field of the record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """A field of fixed size. `code`: its letter of the `struct` module.
 
     `to_wire` and `from_wire` convert between the value of the field and the value that `struct` packs.
@@ -42,8 +40,7 @@ class Fixed:
     from_wire: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(msgspec.Struct, frozen=True):
     """A field whose size depends on its value.
 
     `pack(value)` gives its bytes; `unpack(data, offset, end)` gives the value and the offset behind it.
@@ -53,15 +50,13 @@ class Variable:
     unpack: Callable[[Buffer, int, int], tuple[Any, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Pad:
+class Pad(msgspec.Struct, frozen=True):
     """`size` zero bytes behind the field that carries it; ignored when read."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(msgspec.Struct, frozen=True):
     """What stands before the first field: `values`, packed with `code`; `LENGTH` and `XID` are filled in."""
 
     code: str = ""
@@ -147,14 +142,13 @@ def _compile_later(cls: Any, install: Callable[[], None]) -> None:
     cls.pack, cls.unpack = pack, staticmethod(unpack)
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """Neighbours of fixed size, packed and unpacked by one call."""
 
     pack_code: str = ""
     unpack_code: str = ""
-    arguments: list[str] = field(default_factory=list)
-    targets: list[str] = field(default_factory=list)
+    arguments: list[str] = msgspec.field(default_factory=list)
+    targets: list[str] = msgspec.field(default_factory=list)
 
 
 class _Compiler:

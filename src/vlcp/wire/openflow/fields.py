@@ -9,8 +9,9 @@ actions (reg_move, reg_load, learn ...) the NXM one, where they exist.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cache, partial
+
+import msgspec
 
 Value = int | tuple[int, int]
 Requirement = tuple[str, frozenset[int]]
@@ -27,8 +28,7 @@ _HEADER = struct.Struct("!HBB")
 _EXPERIMENTER = struct.Struct("!HBBI")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """One encoding of a field: its long name, its header without and with mask, its size in bytes."""
 
     name: str
@@ -42,8 +42,7 @@ class Header:
         return int.from_bytes(self.exact[:4], "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of a packet, or a register.
 
     `limit`: the largest value. `maskable`: takes arbitrary bitwise masks. `whole`: the mask that a dump writes as
