@@ -1,175 +1,258 @@
-"""Calls between modules by name: `module/api` with keyword parameters, checked and converted.
-
-An error that a caller may have caused, or can do something about, is an exception with an attribute `status`
-(400 to 599, with the meaning of RFC 9110 section 15). Any other exception is our own fault.
-"""
+"""The APIs of modules: marked methods, called by name with keyword parameters that are checked and converted."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, TypeVar
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from vlcp.server.config import nearest
+from vlcp.server.errors import (
+    ApiError,
+    BadParameterError,
+    CallTimeoutError,
+    ConflictError,
+    ForbiddenError,
+    ModuleError,
+    NoSuchApiError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+    status_of,
+)
 from vlcp.server.signature import Signature
 
+__all__ = [
+    "ApiError",
+    "BadParameterError",
+    "CallTimeoutError",
+    "ConflictError",
+    "ForbiddenError",
+    "Handler",
+    "MethodTarget",
+    "NoSuchApiError",
+    "NotFoundError",
+    "PublicTarget",
+    "RejectedError",
+    "Target",
+    "UnavailableError",
+    "api",
+    "status_of",
+]
+
+logger = logging.getLogger(__name__)
+
 F = TypeVar("F", bound=Callable[..., Any])
+Criteria = Callable[[Any, Mapping[str, Any]], object]
 
+PUBLIC = "public"
+"""The module name under which public APIs are called."""
 _MARK = "__module_api__"
-PARKING_LIMIT = 120.0
-"""Seconds that a call waits for a module that is still loading."""
+_DISCOVER = "discover"
 
 
-class ApiError(Exception):
-    """A deliberate answer to a call."""
-
-    status: ClassVar[int] = 500
-
-
-class BadParameterError(ApiError):
-    """A parameter is missing, unknown or has a value that is not allowed."""
-
-    status = 400
+class _Mark(NamedTuple):
+    name: str | None
+    public: bool
+    criteria: Criteria | None
 
 
-class ForbiddenError(ApiError):
-    """The caller may not do this."""
-
-    status = 403
+@overload
+def api(method: F, /) -> F: ...
 
 
-class NotFoundError(ApiError):
-    """There is no such module, API or object."""
-
-    status = 404
-
-
-class ConflictError(ApiError):
-    """The present state does not allow it, for example because a name is taken."""
-
-    status = 409
+@overload
+def api(
+    *, name: str | None = None, public: bool = False, criteria: Criteria | None = None
+) -> Callable[[F], F]: ...
 
 
-class UnavailableError(ApiError):
-    """Something that the call needs is away; the same call may succeed later."""
-
-    status = 503
-
-
-def api(method: F) -> F:
+def api(
+    method: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    public: bool = False,
+    criteria: Criteria | None = None,
+) -> F | Callable[[F], F]:
     """Make a method a module API: callable by other modules, and by users through the web API.
 
-    The API's name is the method's name in lower case, its description the docstring. Parameters are given by
-    keyword; those with a type annotation are checked and converted (text becomes a number where a number is
+    The API's name is the method's name in lower case, or `name`; its description is the docstring. Parameters are
+    given by keyword; those with a type annotation are checked and converted (text becomes a number where a number is
     expected). A method with `**kwargs` takes further parameters as they are.
+
+    With `criteria` the method takes only calls for which `criteria(module, parameters)` is true, where `module` is the
+    instance and `parameters` is what the caller gave, before any conversion; so several methods can share a name. A
+    method without criteria takes what is left.
+
+    A `public` API is called as `public/<name>` instead of `<module>/<name>`; several modules can share it in the same
+    way. Among equals the module that was loaded first is asked first.
     """
-    setattr(method, _MARK, True)
-    return method
 
+    def mark(method: F) -> F:
+        setattr(method, _MARK, _Mark(name, public, criteria))
+        return method
 
-def status_of(error: BaseException) -> int | None:
-    """The status of a deliberate answer; None for an error that nobody meant to answer with."""
-    status = getattr(error, "status", None)
-    return status if isinstance(status, int) and 400 <= status <= 599 else None
+    return mark if method is None else mark(method)
 
 
 class Target(Protocol):
     """What answers calls under one module name."""
 
     async def call(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Call one API. Raises `NotFoundError` and `BadParameterError` besides what the API raises."""
+        """Call one API. Raises `NoSuchApiError` and `BadParameterError` besides what the API raises."""
         ...
 
 
-class MethodTarget:
-    """The APIs of one module: its marked methods and `discover`."""
+class Handler:
+    """One method that answers calls of a name."""
 
-    def __init__(self, module: str, owner: object) -> None:
+    __slots__ = ("criteria", "method", "module", "owner", "signature")
+
+    def __init__(
+        self, module: str, owner: object, method: Callable[..., Any], criteria: Criteria | None
+    ) -> None:
         self.module = module
-        self._apis = {
-            name.lower(): Signature(getattr(owner, name))
-            for name, member in inspect.getmembers(type(owner), callable)
-            if hasattr(member, _MARK)
-        }
-        self._apis["discover"] = Signature(self.discover)
+        self.owner = owner
+        self.method = method
+        self.criteria = criteria
+        self.signature = Signature(method)
+
+    def takes(self, params: Mapping[str, Any]) -> bool:
+        """Whether the criteria choose this method; criteria that fail do not, and are logged."""
+        if self.criteria is None:
+            return True
+        try:
+            return bool(self.criteria(self.owner, params))
+        except Exception:
+            logger.exception("the criteria of %s in module %r failed", self.signature.name, self.module)
+            return False
 
     async def call(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Call one API of the module with checked parameters."""
-        signature = self._apis.get(name)
-        if signature is None:
-            hint = nearest(name, self._apis, f"{self.module}/") or f"; see {self.module}/discover"
-            raise NotFoundError(f"{name!r} is not defined in module {self.module!r}{hint}")
+        """Call the method with checked parameters; `name` is what the caller called it."""
         try:
-            arguments = signature.arguments(params)
+            arguments = self.signature.arguments(params)
         except ValueError as error:
-            raise BadParameterError(f"{self.module}/{name}: {error}") from None
-        answer = signature.method(**arguments)
-        return await answer if inspect.isawaitable(answer) else answer
+            raise BadParameterError(f"{name}: {error}") from None
+        answer = self.method(**arguments)
+        return await answer if hasattr(type(answer), "__await__") else answer
+
+
+Handlers = dict[str, list[Handler]]
+
+
+class _Table:
+    """Handlers by API name; those with criteria are asked first."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.handlers: Handlers = {}
+        self.add(_DISCOVER, Handler(module, self, self.discover, None))
+
+    def add(self, name: str, handler: Handler) -> None:
+        """Ask this handler after all others of its kind."""
+        same = [*self.handlers.get(name, ()), handler]
+        self.handlers[name] = sorted(same, key=lambda handler: handler.criteria is None)
+
+    async def call(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Call the first handler that takes the parameters."""
+        handlers = self.handlers.get(name)
+        if handlers is None:
+            raise self._unknown(name)
+        for handler in handlers:
+            if handler.takes(params):
+                return await handler.call(f"{self.module}/{name}", params)
+        raise self._refused(name, handlers)
+
+    def _unknown(self, name: str) -> NoSuchApiError:
+        hint = nearest(name, self.handlers, f"{self.module}/") or f"; see {self.module}/{_DISCOVER}"
+        return NoSuchApiError(f"{name!r} is not defined in module {self.module!r}{hint}")
+
+    def _refused(self, name: str, handlers: Sequence[Handler]) -> RejectedError:
+        return RejectedError(f"{self.module}/{name}: no handler takes these parameters")
 
     def discover(self, details: Any = False) -> dict[str, Any]:
         """The APIs of this module with their descriptions; details=true adds their parameters."""
         with_details = details.lower() not in ("", "false") if isinstance(details, str) else bool(details)
-        return {
-            name: signature.details() if with_details else signature.description
-            for name, signature in sorted(self._apis.items())
-        }
+        shown = _details if with_details else _description
+        return {name: shown(handlers) for name, handlers in sorted(self._shown().items())}
+
+    def _shown(self) -> Handlers:
+        return self.handlers
 
 
-class Registry:
-    """All targets by module name, and the modules whose loading is under way."""
+def _description(handlers: Sequence[Handler]) -> str:
+    return handlers[0].signature.description
+
+
+def _details(handlers: Sequence[Handler]) -> dict[str, Any]:
+    """The first handler; others of the same name are its `alternatives`."""
+    first, *others = (handler.signature.details() for handler in handlers)
+    return {**first, "alternatives": others} if others else first
+
+
+class MethodTarget(_Table):
+    """The APIs of one module: its marked methods and `discover`."""
+
+    def __init__(self, module: str, owner: object) -> None:
+        if module == PUBLIC:
+            raise ModuleError(f"a module cannot be called {module!r}: public APIs are called by that name")
+        super().__init__(module)
+        self.public: Handlers = {}
+        """What is called as `public/<name>`."""
+        for attribute, mark in _marked(type(owner)):
+            name = (mark.name or attribute).lower()
+            handler = Handler(module, owner, getattr(owner, attribute), mark.criteria)
+            if mark.public:
+                self.public.setdefault(name, []).append(handler)
+            else:
+                self._add_own(name, handler)
+
+    def _add_own(self, name: str, handler: Handler) -> None:
+        others = [other for other in self.handlers.get(name, ()) if other.criteria is None]
+        if name == _DISCOVER or (others and handler.criteria is None):
+            taken = others[0].signature.name
+            raise TypeError(f"{handler.signature.name}: the API name {name!r} is that of {taken} already")
+        self.add(name, handler)
+
+    def _shown(self) -> Handlers:
+        return self.handlers | {f"{PUBLIC}/{name}": handlers for name, handlers in self.public.items()}
+
+
+def _marked(cls: type) -> Iterator[tuple[str, _Mark]]:
+    """The names of the marked methods, those of base classes first, in the order of their definition."""
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    for name in names:
+        mark = getattr(inspect.getattr_static(cls, name, None), _MARK, None)
+        if isinstance(mark, _Mark):
+            yield name, mark
+
+
+class PublicTarget(_Table):
+    """The public APIs of all loaded modules."""
 
     def __init__(self) -> None:
-        self._targets: dict[str, Target] = {}
-        self._loading: dict[str, asyncio.Event] = {}
-        self._counts: Counter[str] = Counter()
+        super().__init__(PUBLIC)
 
-    async def call(self, module: str, api: str, params: Mapping[str, Any]) -> Any:
-        """Call `module/api`.
+    def join(self, public: Handlers) -> None:
+        """Ask the handlers of a module from now on."""
+        for name, handlers in public.items():
+            for handler in handlers:
+                self.add(name, handler)
 
-        Waits only while the module is loading. Raises `NotFoundError` for an unknown module or API,
-        `BadParameterError` for a missing, unknown or unsuitable parameter, and what the API itself raises.
-        """
-        self._counts["calls"] += 1
-        try:
-            target = self._targets.get(module) or await self._parked(module)
-            return await target.call(api, params)
-        except Exception as error:
-            self._counts["answered with an error" if status_of(error) else "failed"] += 1
-            raise
+    def leave(self, module: str) -> None:
+        """Ask the handlers of a module no longer."""
+        for name, handlers in list(self.handlers.items()):
+            left = [handler for handler in handlers if handler.module != module]
+            self.handlers[name] = left
+            if not left:
+                del self.handlers[name]
 
-    async def _parked(self, module: str) -> Target:
-        if module in self._loading:
-            self._counts["parked"] += 1
-            try:
-                await asyncio.wait_for(self._loading[module].wait(), PARKING_LIMIT)
-            except TimeoutError:
-                raise UnavailableError(
-                    f"module {module!r} is still loading after {PARKING_LIMIT:g} s"
-                ) from None
-        if module not in self._targets:
-            raise NotFoundError(f"no module {module!r} is loaded{nearest(module, self._targets)}")
-        return self._targets[module]
+    def _unknown(self, name: str) -> NoSuchApiError:
+        hint = nearest(name, self.handlers, f"{PUBLIC}/")
+        return NoSuchApiError(f"public API {name!r} is not processed: no loaded module offers it{hint}")
 
-    def expect(self, module: str) -> None:
-        """From now on calls to the module wait: it is loading."""
-        self._loading.setdefault(module, asyncio.Event())
-
-    def add(self, module: str, target: Target) -> None:
-        """The module is there: answer its calls, the waiting ones too."""
-        self._targets[module] = target
-        self._release(module)
-
-    def remove(self, module: str) -> None:
-        """The module is gone, or its loading failed: calls to it are answered with `NotFoundError`."""
-        self._targets.pop(module, None)
-        self._release(module)
-
-    def _release(self, module: str) -> None:
-        if event := self._loading.pop(module, None):
-            event.set()
-
-    def statistics(self) -> dict[str, int]:
-        """Counts of calls since the start, of those that waited or raised, and the number of targets."""
-        return {"targets": len(self._targets), "loading": len(self._loading), **self._counts}
+    def _refused(self, name: str, handlers: Sequence[Handler]) -> RejectedError:
+        asked = ", ".join(dict.fromkeys(handler.module for handler in handlers))
+        return RejectedError(f"public API {name!r} is not processed: not with these parameters by {asked}")

@@ -14,6 +14,7 @@ import msgspec
 
 from vlcp.server.api import MethodTarget, Target, api
 from vlcp.server.config import Seconds
+from vlcp.server.errors import ModuleError, NoSuchModuleError
 
 if TYPE_CHECKING:
     from vlcp.server.loader import Loader
@@ -32,24 +33,6 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound="Module")
-
-
-class ModuleError(Exception):
-    """A module cannot be found, loaded or unloaded. The text says which and why.
-
-    `status` is what a caller of `manager/loadmodule` is answered with.
-    """
-
-    def __init__(self, text: str, status: int = 500) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class NoSuchModuleError(ModuleError):
-    """There is no module class at a loading path."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, 404)
 
 
 class Module:

@@ -16,6 +16,7 @@ from vlcp.server.keys import Report
 from vlcp.server.loader import Loader, State, check_all
 from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
 from vlcp.server.notifications import Notifications
+from vlcp.server.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class Server:
             self._stop.set()
 
     async def _unload_all(self) -> None:
+        await self.apis.close()
         try:
             await asyncio.wait_for(self.loader.unload_all(), STOP_LIMIT)
         except TimeoutError:

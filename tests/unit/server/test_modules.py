@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from vlcp.server.api import BadParameterError, ConflictError, NotFoundError
+from vlcp.server.api import BadParameterError, ConflictError, NoSuchApiError, NotFoundError
 from vlcp.server.config import ConfigError, parse
 from vlcp.server.module import Module, ModuleError, Proxy, api, depend
 from vlcp.server.server import Server
@@ -299,7 +299,7 @@ async def test_a_call_waits_for_a_module_that_is_loading(server: Server) -> None
     assert await server.call("store", "get", key="k") == ("k", None)
     await loading
     broken = asyncio.gather(server.load(Broken), server.call("broken", "discover"), return_exceptions=True)
-    assert [type(answer) for answer in await broken] == [ModuleError, NotFoundError]
+    assert [type(answer) for answer in await broken] == [ModuleError, NoSuchApiError]
 
 
 async def test_a_proxy_forwards_to_its_implementation(server: Server) -> None:

@@ -86,7 +86,7 @@ class WebAPI(Module):
         self._check_allowed(module)
         s = self.settings
         params = await parameters.read(request, literals=s.typeextension, json=s.acceptjson)
-        result = await self.server.apis.call(module, api, params)
+        result = await self.server.apis.serve(module, api, params)
         return answers.json_response(b'{"result": ' + self._display.encode(result) + b"}")
 
     def _check_allowed(self, module: str) -> None:
