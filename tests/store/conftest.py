@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from store.host import Host, running
+from store.remote import Process
+from store.shared import shared
 from vlcp.store.contract import Backend
 from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.memory import MemoryBackend
@@ -16,11 +18,27 @@ MAKERS: dict[str, Callable[[Path], Backend]] = {
     "memory": lambda directory: MemoryBackend(),
     "embedded": lambda directory: EmbeddedBackend(str(directory / "store.db")),
 }
+SHARED = "embedded, writers in other processes"
 
 
-@pytest.fixture(params=MAKERS)
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+@pytest.fixture(scope="module")
+def processes() -> Iterator[list[Process]]:
+    """Two processes that can open stores."""
+    running = [Process(), Process()]
+    yield running
+    for process in running:
+        process.end()
+
+
+@pytest.fixture(params=[*MAKERS, SHARED])
+async def backend(
+    request: pytest.FixtureRequest, tmp_path: Path, processes: list[Process]
+) -> AsyncIterator[Backend]:
     """A new, open store of every kind."""
+    if request.param == SHARED:
+        async with shared(tmp_path, processes) as both:
+            yield both
+        return
     backend = MAKERS[request.param](tmp_path)
     await backend.open()
     yield backend

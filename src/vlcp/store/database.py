@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vlcp.store.contract import StoreError, StoreUnavailableError
 from vlcp.store.filelock import Turn, pause, share
-from vlcp.store.log import LOG_LENGTH, Position, Transaction
+from vlcp.store.log import Position, Transaction
 from vlcp.store.table import Table
 
 SCHEMA = 1
@@ -64,7 +64,7 @@ class Database:
     @property
     def log_rows(self) -> int:
         """Commits that this process knows the log to name."""
-        return min(self._position.number, LOG_LENGTH)
+        return self._position.rows
 
     def open(self) -> tuple[Table, str]:
         """Every key and the last commit; a missing file is created. `StoreFileError` when that is impossible."""
@@ -75,6 +75,7 @@ class Database:
             with self._turn.taken():
                 self._create()
                 self._connection = self._connect()
+            self._file = self._identity()
             self._position = Position()
             with self.transaction(writing=False) as transaction:
                 return transaction.everything(), transaction.position.revision
@@ -113,8 +114,7 @@ class Database:
     def recover(self) -> None:
         """After a failure: open the file again. What happened meanwhile, or happened after all, is news."""
         try:
-            if not self._path.exists():
-                self._check_file()
+            self._check_file()
             self._disconnect()
             self._connection = self._connect()
             self._position = self._position._replace(data_version=-1)
@@ -159,7 +159,6 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits
-            self._file = self._identity()
         except BaseException:
             connection.close()
             raise
@@ -170,12 +169,16 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _check_file(self) -> None:
-        """`StoreUnavailableError` if what is written now would be in no file that has a name."""
+        """`StoreUnavailableError` if what is written now would be lost.
+
+        A file that took the place of ours is not opened: the journal beside it is not its own and would destroy it.
+        """
         with contextlib.suppress(OSError):
             if self._identity() == self._file:
                 return
         raise StoreUnavailableError(
-            f"{self._path} was removed or replaced while it was in use; put it back, or start again without it"
+            f"{self._path} was removed or replaced while it was in use; put it back, or stop all that use it, and"
+            f" remove {self._path}-wal before you start again"
         )
 
     def _begin(self, connection: sqlite3.Connection, writing: bool) -> int:

@@ -42,6 +42,11 @@ class Position(NamedTuple):
     revision: str = ""
     data_version: int = -1
 
+    @property
+    def rows(self) -> int:
+        """The length of the log."""
+        return min(self.number, LOG_LENGTH)
+
 
 class News(NamedTuple):
     """What is in the file and not yet known here.
