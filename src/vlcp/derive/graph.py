@@ -202,9 +202,12 @@ class Graph:
     def _read(self, key: Key) -> Any:
         if self._running:
             cell = self._running[-1]
-            if key not in cell.keys:
-                cell.keys.add(key)
-                self._readers.setdefault(key, set()).add(cell)
+            cell.keys.add(key)
+            readers = self._readers.get(key)
+            if readers is None:
+                self._readers[key] = {cell}
+            else:
+                readers.add(cell)
         value = self.source.get(key)
         if value is UNREAD:
             self.unread.add(key)

@@ -136,12 +136,11 @@ class Feature:
 
 def _encoded(item: Any) -> Any:
     """What the plan takes; TypeError for anything else, so that it is the failure of the rule that gave it."""
-    match item:
-        case Flow() | GroupEntry():
-            return item.encode()
-        case Also() | Each() | Member():
-            hash(item)
-            return item
+    if isinstance(item, (Flow, GroupEntry)):
+        return item.encode()
+    if isinstance(item, (Also, Each, Member)):
+        hash(item)
+        return item
     raise TypeError(f"a rule gives flows, groups, Also, Each and Member, not {item!r}")
 
 
