@@ -9,6 +9,7 @@ import click
 
 SUBCOMMANDS = {
     "call": ("vlcp.cli.call:command", "Call a module API of a running controller."),
+    "config": ("vlcp.cli.config:command", "Check a configuration file, or show what is in effect."),
     "demo": ("vlcp.cli.demo:demo", "Show two virtual machines on one Open vSwitch, from nothing to ping."),
     "start": ("vlcp.cli.start:command", "Run the controller until it is told to stop."),
 }
@@ -20,6 +21,11 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, sorted."""
         return sorted(SUBCOMMANDS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Options that only `start` has mean `start`: `vlcp -f FILE` is `vlcp start -f FILE`."""
+        start = args and args[0][:2] in ("-f", "-d", "-p", "-F")
+        return super().parse_args(ctx, ["start", *args] if start else args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None when there is none of this name."""

@@ -78,20 +78,27 @@ class Config:
         self.set(key, value, origin)
         self._overrides[key] = value, origin
 
+    def again(self) -> Config:
+        """What the file says now, as another configuration. Raises `ConfigError`, also when there is no file."""
+        if self.path is None:
+            raise ConfigError(f"{self.filename or 'configuration'}: there is no file to read again")
+        new = load(self.path)
+        for key, (value, origin) in self._overrides.items():
+            new.override(key, value, origin)
+        return new
+
+    def take(self, new: Config) -> list[str]:
+        """Hold what another configuration holds from now on; returns the keys whose values are others now."""
+        before, now = dict(self.items()), dict(new.items())
+        self._root, self._origins = new._root, new._origins
+        return sorted(key for key in before.keys() | now.keys() if _differ(key, before, now))
+
     def reread(self) -> list[str]:
         """Read the file again and return the keys whose values are others now.
 
         Raises `ConfigError` when there is no file or it cannot be read; then nothing has changed.
         """
-        if self.path is None:
-            raise ConfigError(f"{self.filename or 'configuration'}: there is no file to read again")
-        before = dict(self.items())
-        new = load(self.path)
-        for key, (value, origin) in self._overrides.items():
-            new.set(key, value, origin)
-        self._root, self._origins = new._root, new._origins
-        now = dict(self.items())
-        return sorted(key for key in before.keys() | now.keys() if _differ(key, before, now))
+        return self.take(self.again())
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key; a subtree comes as nested dictionaries. `default` when nothing was assigned."""
@@ -133,13 +140,13 @@ class Config:
         """The tree as the text of a configuration file, one assignment per line, sorted."""
         return "".join(f"{key} = {value!r}\n" for key, value in self.items())
 
-    def settings(self, cls: type[S], key: str, *above: str, derived: bool = False) -> S:
+    def settings(self, cls: type[S], key: str, *above: str, derived: int = 0) -> S:
         """Build a settings structure from what is below `key`.
 
         `above` are the keys of the structures that `cls` derives from, the nearest first; the last one serves all
         that remain. A field is looked for below `key`, then upwards to the key of the structure that declares it,
-        and then has its default: what a structure declares anew is not taken from the keys above it. With `derived`
-        the key belongs to something that declares nothing itself, and `cls` to the first key above.
+        and then has its default: what a structure declares anew is not taken from the keys above it. The first
+        `derived` keys belong to something that declares nothing itself, and `cls` to the key above them.
 
         Keys that are not fields are ignored here (see `unread`). Raises `ConfigError` that names the key and its
         place.
@@ -200,9 +207,9 @@ def _differ(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
     return (key in before) != (key in now) or repr(before[key]) != repr(now[key])
 
 
-def _places(cls: type[msgspec.Struct], keys: tuple[str, ...], derived: bool) -> dict[str, list[str]]:
+def _places(cls: type[msgspec.Struct], keys: tuple[str, ...], derived: int) -> dict[str, list[str]]:
     """Per field of a structure the keys below which it is looked for, in this order."""
-    layers: list[tuple[set[str], str]] = [(set(), keys[0])] if derived else []
+    layers: list[tuple[set[str], str]] = [(set(), key) for key in keys[:derived]]
     for base in cls.__mro__:
         if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
             layers.append((set(inspect.get_annotations(base)), keys[min(len(layers), len(keys) - 1)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from vlcp.server.config import Config, nearest
 from vlcp.server.dropped import ABSENT, DROPPED
@@ -45,8 +45,7 @@ class Report:
 
         Raises `ConfigError` for a value where keys belong, such as `module = 5`.
         """
-        for section in SECTIONS:
-            self._config.check_keys_below(section)
+        self.check_sections()
         self._tell(key for key in self._unread() if key.split(".")[0] in {"server", "daemon"} - {key})
         self._tell(key for key in self._unread() if key not in SECTIONS and "." not in key)
 
@@ -58,21 +57,35 @@ class Report:
         """Tell about all others, when every module is loaded that should be."""
         self._tell(self._unread())
 
+    def check_sections(self) -> None:
+        """Raise `ConfigError` for a value where keys belong, such as `module = 5`."""
+        for section in SECTIONS:
+            self._config.check_keys_below(section)
+
+    def findings(self) -> list[tuple[int, str]]:
+        """Everything that there is to tell: levels of `logging` and texts."""
+        return list(self._findings(self._config.unread()))
+
     def _unread(self) -> list[str]:
         return [key for key in self._config.unread() if key not in self._told]
 
     def _tell(self, keys: Iterable[str]) -> None:
+        news = list(keys)
+        self._told.update(news)
+        for level, text in self._findings(news):
+            logger.log(level, "%s", text)
+
+    def _findings(self, keys: Iterable[str]) -> Iterator[tuple[int, str]]:
         dropped = defaultdict[str, list[str]](list)
         for key in keys:
-            self._told.add(key)
             reasons = [(leaf, reason(leaf)) for leaf, _ in self._config.items(key)]
             for leaf, why in reasons:
                 if why is not None:
                     dropped[why].append(leaf)
             if any(why is None for _, why in reasons) and (message := self._message(key)):
-                logger.warning("%s: %s", self._config.origin(key), message)
+                yield logging.WARNING, f"{self._config.origin(key)}: {message}"
         for why, leaves in dropped.items():
-            logger.info("without effect, %s: %s", why, ", ".join(sorted(leaves)))
+            yield logging.INFO, f"without effect, {why}: {', '.join(sorted(leaves))}"
 
     def _message(self, key: str) -> str | None:
         """What is wrong with a key; None when it may be right for something that is not loaded."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, cast
 
 import msgspec
 
-from vlcp.server.config import Config, Limit
+from vlcp.server import log
+from vlcp.server.config import Config, ConfigError, Limit
 from vlcp.server.finder import find
 from vlcp.server.keys import Report
 from vlcp.server.loader import Loader, State, check_all
 from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
 from vlcp.server.notifications import Notifications
+from vlcp.server.record import text_of
 from vlcp.server.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -56,8 +59,12 @@ class Server:
         """True from the moment the whole process stops: modules then leave the switches' flows in place."""
         self.ready = asyncio.Event()
         """Set when every startup module has succeeded or failed; so nothing that `load` awaits may wait for it."""
+        self.failures: dict[str, str] = {}
+        """The startup modules that could not be loaded, with the reason; complete when `ready` is set."""
+        self.stop_reason = ""
         self._stop = asyncio.Event()
-        self._nothing_ran = False
+        self._start_failed = False
+        self._reconfiguring = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -112,24 +119,63 @@ class Server:
         await self._stop.wait()
         starting.cancel()
         await self._unload_all()
-        return 1 if self._nothing_ran else 0
+        return 1 if self._start_failed else 0
 
     async def _start(self, classes: list[type[Module]]) -> None:
         begun = [self.loader.begin(cls, explicit=True) for cls in classes]
         await asyncio.gather(*map(self.loader.outcome, begun))
         gc.freeze()  # what is loaded stays: the collector need not look through it again and again
+        self.failures = {r.name: text_of(r.error) for r in begun if r.state is not State.SUCCEEDED}
         self.ready.set()
         self.keys.rest()
-        states = [record.state for record in begun]
-        logger.info("%d of %d startup modules are loaded", states.count(State.SUCCEEDED), len(begun))
-        if State.SUCCEEDED not in states:
-            self._nothing_ran = True
+        logger.info("%d of %d startup modules are loaded", len(begun) - len(self.failures), len(begun))
+        if len(self.failures) == len(begun):
+            self._start_failed = True
             self.stop("no startup module could be loaded")
+        elif self.failures and self.settings.requireall:
+            self._start_failed = True
+            self.stop(f"not loaded, which server.requireall demands: {', '.join(self.failures)}")
+
+    async def reconfigure(self) -> None:
+        """Read the configuration file again and let every module with an `updateconfig` follow; open logs anew.
+
+        Raises `ConfigError` when the file cannot be read or its logging is wrong; then nothing has changed. A module
+        that cannot follow is logged, and goes on as it was.
+        """
+        async with self._reconfiguring:
+            new = self.config.again()
+            try:
+                log.configure(new)
+            except ConfigError:
+                log.configure(self.config)
+                raise
+            changed = self.config.take(new)
+            following = {name: module for name, module in self.modules.items() if hasattr(module, "updateconfig")}
+            for name, module in following.items():
+                try:
+                    done = module.updateconfig()
+                    if inspect.isawaitable(done):
+                        await done
+                except Exception as error:
+                    logger.error("module %r goes on as it was: %s", name, error)
+            sections = ("server.logging", "server.debugging", *(f"module.{name}." for name in following))
+            if later := [key for key in changed if not key.startswith(sections)]:
+                logger.warning("changed, but in effect only after the next start or load: %s", ", ".join(later))
+            logger.info("the configuration is read again: %d keys have changed", len(changed))
+            self.keys.rest()
+
+    def state(self) -> str:
+        """How far it is, in a few words."""
+        if self.stopping:
+            return f"stopping: {self.stop_reason}"
+        missing = f"; not loaded: {', '.join(self.failures)}" if self.failures else ""
+        return f"{self.loader.statistics()['succeeded']} modules are loaded{missing}"
 
     def stop(self, reason: str) -> None:
         """Stop the process: `run` unloads everything and returns."""
         if not self.stopping:
             self.stopping = True
+            self.stop_reason = reason
             logger.info("stopping: %s", reason)
             self._stop.set()
 

@@ -1,0 +1,64 @@
+"""A look at a configuration without starting it: every module is made, which reads its settings, and none is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import msgspec
+
+from vlcp.server.config import Config, ConfigError
+from vlcp.server.daemon import DaemonSettings
+from vlcp.server.module import Module, ModuleError
+from vlcp.server.server import Server
+
+
+async def examine(config: Config) -> list[tuple[int, str]]:
+    """What is wrong with a configuration, or worth to know: levels of `logging` and texts.
+
+    Errors keep a module, or everything, from starting; warnings are about keys that nobody reads.
+    """
+    try:
+        server = Server(config)
+        server.keys.check_sections()
+        config.settings(DaemonSettings, "daemon")
+        wanted = server.startup()
+    except (ConfigError, ModuleError) as error:
+        return [(logging.ERROR, str(error))]
+    made = dict[type[Module], str | None]()
+    for cls in wanted:
+        _make(server, cls, made)
+    errors = [text for text in made.values() if text]
+    return [*((logging.ERROR, text) for text in dict.fromkeys(errors)), *server.keys.findings()]
+
+
+def _make(server: Server, cls: type[Module], made: dict[type[Module], str | None]) -> None:
+    """Make a module after those that it depends on, and note what is wrong with it."""
+    if cls in made:
+        return
+    made[cls] = None
+    try:
+        for needed in server.loader.dependencies(cls):
+            _make(server, needed, made)
+        cls(server)
+    except (ConfigError, ModuleError) as error:
+        made[cls] = str(error)
+
+
+def in_effect(config: Config) -> Iterator[tuple[str, object, str]]:
+    """Every setting that was read, sorted by key, with its value and where that comes from.
+
+    The text is a place such as `vlcp.conf:12`, or `default`, and `which nothing reads` after it when that is so.
+    """
+    unread = tuple(f"{key}." for key in config.unread())
+    shown = {key: (value, config.origin(key)) for key, value in config.items()}
+    for key in shown:
+        if f"{key}.".startswith(unread):
+            shown[key] = shown[key][0], f"{shown[key][1]}, which nothing reads"
+    for section, settings in config.read.items():
+        for name, value in msgspec.structs.asdict(settings).items():
+            key = f"{section}.{name}"
+            if key not in shown and not any(config.items(key)):
+                shown[key] = value, "default"
+    for key in sorted(shown):
+        yield key, *shown[key]
