@@ -2,6 +2,9 @@
 
 States: `loading` (dependencies, then `load`), `succeeded`, `failed`, `unloading`, `unloaded`. A module whose load
 failed keeps nothing open and may be loaded again; one that failed later keeps running until it is unloaded.
+
+Every change of a state is notified: module `server`, the new state as the name, and the attributes `module`, `path`,
+`before`, `instance` and `error`.
 """
 
 from __future__ import annotations
@@ -20,54 +23,15 @@ from vlcp.server.record import Record, State, is_expected, text_of
 if TYPE_CHECKING:
     from vlcp.server.server import Server
 
+__all__ = ["Loader", "Record", "State", "check_all", "limited"]
+
 logger = logging.getLogger(__name__)
 
-
-class State(enum.StrEnum):
-    """Where a module is in its life."""
-
-    LOADING = "loading"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNLOADING = "unloading"
-    UNLOADED = "unloaded"
-
-
-class Record:
-    """One module class that was asked for: its state, its instance and who needs it."""
-
-    def __init__(self, cls: type[Module]) -> None:
-        self.cls = cls
-        self.name = module_name(cls)
-        self.path = module_path(cls)
-        self.instance: Module | None = None
-        self.dependents: set[str] = set()
-        self.explicit = False
-        """Asked for by name: not freed when its last dependent goes."""
-        self.change: asyncio.Task[None] | None = None
-        """The last load or unload. It goes on, after the module has settled, to free services."""
-        self.settled = asyncio.Event()
-        """Set while the module is neither loading nor unloading."""
-        self.error: BaseException | None = None
-        self.enter(State.UNLOADED)
-
-    def enter(self, state: State, error: BaseException | None = None) -> None:
-        """Take a new state, with the error that caused it."""
-        self.state, self.error, self.since = state, error, time.time()
-        if state in (State.LOADING, State.UNLOADING):
-            self.settled.clear()
-        else:
-            self.settled.set()
-
-    def status(self) -> dict[str, Any]:
-        """The state for people: `since` in seconds since 1970, `error` a text or None."""
-        return {
-            "path": self.path,
-            "state": str(self.state),
-            "since": self.since,
-            "error": _text(self.error) if self.error else None,
-            "dependents": sorted(self.dependents),
-        }
+PATIENCE = 4.0
+"""Seconds that an unload waits for a load under way; then that is cancelled."""
+GRACE = 1.0
+"""Seconds that what was cancelled has to end; then it is left alone, and the others go on."""
+_STOPPED = "the server stopped before it was loaded"
 
 
 class Loader:
@@ -77,7 +41,10 @@ class Loader:
         self._server = server
         self._records: dict[str, Record] = {}
         self._implementations: dict[type[Proxy], type[Module]] = {}
+        self._newest: dict[str, type[Module]] = {}
+        """The classes that came by a reload, by loading path; others still refer to the earlier ones."""
         self._changes: set[asyncio.Task[None]] = set()
+        self._keeps_services = False
         self._closed = False
 
     # -- asking
@@ -91,18 +58,47 @@ class Loader:
         """All modules that are not unloaded, in the order in which they were first asked for."""
         return [record for record in self._records.values() if record.state is not State.UNLOADED]
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being loaded, unloaded or reloaded."""
+        return bool(self._changes)
+
+    def newest(self, cls: type[Module]) -> type[Module]:
+        """The class of the newest code with the loading path of this one."""
+        return self._newest.get(module_path(cls), cls)
+
     def implementation(self, proxy: type[Proxy]) -> type[Module]:
         """The class that a proxy stands for: read from the configuration once, then fixed."""
         if proxy not in self._implementations:
             config, key = self._server.config, f"proxy.{module_name(proxy)}"
             path, otherwise = config.get(key), proxy.otherwise(self)
             self._implementations[proxy] = implementation(proxy, path, config.origin(key), otherwise)
-        return self._implementations[proxy]
+        return self.newest(self._implementations[proxy])
 
     def dependencies(self, cls: type[Module]) -> tuple[type[Module], ...]:
         """The classes that must be loaded before this one."""
         stands_for = (self.implementation(cls),) if issubclass(cls, Proxy) else ()
-        return (*cls.dependencies, *stands_for)
+        return (*map(self.newest, cls.dependencies), *stands_for)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """The state of every module for people; see `Record.status`."""
+        return {
+            record.name: {**record.status(), "dependencies": self._needs(record)} for record in self.records()
+        }
+
+    def _needs(self, record: Record) -> list[str]:
+        """The names of the dependencies, without that of a proxy that stands for nothing."""
+        try:
+            classes = self.dependencies(record.cls)
+        except ModuleError:
+            classes = record.cls.dependencies
+        return sorted(map(module_name, classes))
+
+    def _tell(self, record: Record, before: State) -> None:
+        self._server.notifications.notify(
+            "server", str(record.state), module=record.name, path=record.path,
+            before=str(before), instance=record.instance, error=record.error,
+        )  # fmt: skip
 
     def check(self, cls: type[Module], above: tuple[type[Module], ...] = ()) -> None:
         """Raise `ModuleError` when a module depends on itself, directly or through others."""
@@ -118,14 +114,15 @@ class Loader:
 
     def begin(self, cls: type[Module], *, explicit: bool = False) -> Record:
         """Begin to load a module unless it is loaded or loading. Raises `ModuleError` and `ConflictError`."""
+        cls = self.newest(cls)
         self.check(cls)
         if self._closed:
             raise ModuleError(f"cannot load {module_path(cls)!r}: the server is stopping", 503)
-        record = self._records.setdefault(module_name(cls), Record(cls))
+        record = self._records.setdefault(module_name(cls), Record(cls, self._tell))
         if record.cls is not cls:
             if record.state is not State.UNLOADED:
                 raise ConflictError(f"cannot load {module_path(cls)!r}: its name is used by {record.path!r}")
-            record = self._records[record.name] = Record(cls)
+            record = self._records[record.name] = Record(cls, self._tell)
         record.explicit |= explicit
         if record.state in (State.UNLOADED, State.FAILED) and record.instance is None:
             record.enter(State.LOADING)
@@ -141,7 +138,7 @@ class Loader:
             record = self.begin(cls, explicit=explicit)
             await self.outcome(record)
         if record.state is not State.SUCCEEDED or record.instance is None:
-            failure = _failure(record)
+            failure = record.failure()
             await self._finished(record)
             raise failure
         return record.instance
@@ -185,7 +182,7 @@ class Loader:
             await asyncio.gather(*map(self.outcome, dependencies))
             for dependency in dependencies:
                 if dependency.state is State.FAILED:
-                    reason = _text(dependency.error)
+                    reason = text_of(dependency.error)
                     raise ModuleError(f"it depends on {dependency.name!r}, which is failed ({reason})")
             if all(dependency.state is State.SUCCEEDED for dependency in dependencies):
                 return
@@ -212,9 +209,26 @@ class Loader:
         record = self.record(name)
         if record is None:
             return
-        await self.outcome(record)
+        while not record.settled.is_set():
+            await self._settled(record)
         self._begin_unload(record)
         await self._finished(record)
+
+    async def _settled(self, record: Record) -> None:
+        """Wait until what happens to a module now is done. A load that takes long is cancelled."""
+        settled = record.settled
+        try:
+            async with asyncio.timeout(_patience(record)):
+                await settled.wait()
+        except TimeoutError:
+            if record.state is State.LOADING and record.change is not None:
+                record.change.cancel("it was unloaded before it was loaded")
+            await settled.wait()
+
+    async def _stop(self, record: Record) -> None:
+        """Unload a module, or wait for what it does now: whoever calls looks again."""
+        self._begin_unload(record)
+        await self._settled(record)
 
     async def _finished(self, record: Record) -> None:
         """Wait until the services that a failed load or an unload leaves behind are freed."""
@@ -229,9 +243,7 @@ class Loader:
 
     async def _unload(self, record: Record) -> None:
         while users := self._users(record):
-            for user in users:
-                self._begin_unload(user)
-            await asyncio.gather(*(user.settled.wait() for user in users))
+            await asyncio.gather(*map(self._stop, users))
         self._server.apis.remove(record.name)
         if record.instance is not None:
             await _end(record.instance)
@@ -254,9 +266,13 @@ class Loader:
         for dependency in dependencies:
             if dependency.state is State.LOADING:
                 await self.outcome(dependency)
-            needless = dependency.cls.service and not dependency.dependents and not dependency.explicit
-            if needless and dependency.state is not State.UNLOADING:
-                await self.unload(dependency.name)
+            await self._free(dependency)
+
+    async def _free(self, record: Record) -> None:
+        """Unload a service that nobody needs."""
+        needless = record.cls.service and not record.dependents and not record.explicit
+        if needless and record.state is not State.UNLOADING and not self._keeps_services:
+            await self.unload(record.name)
 
     async def unload_all(self) -> None:
         """Unload everything for good, dependents first; what is still loading is cancelled."""
@@ -269,17 +285,40 @@ class Loader:
         if self._changes:
             await asyncio.wait(self._changes)
 
+    # -- reloading (see vlcp.server.reload)
+
+    def adopt(self, cls: type[Module]) -> None:
+        """From now on this class is what its loading path stands for."""
+        self._newest[module_path(cls)] = cls
+        if (record := self._records.get(module_name(cls))) and record.path == module_path(cls):
+            record.cls = cls
+
+    @contextlib.asynccontextmanager
+    async def keeping_services(self) -> AsyncIterator[None]:
+        """Meanwhile services that nobody needs stay: those who did will be back."""
+        self._keeps_services = True
+        try:
+            yield
+        finally:
+            self._keeps_services = False
+            for record in self.records():
+                await self._free(record)
+
     def _change(self, record: Record, work: Coroutine[Any, Any, None], what: str) -> None:
-        """Carry out a load or an unload as a task of its own, whoever waits for it."""
-        record.change = asyncio.create_task(work, name=f"{what} {record.name}")
-        self._changes.add(record.change)
-        record.change.add_done_callback(self._changes.discard)
+        record.change = self.carry_out(work, f"{what} {record.name}")
         record.change.add_done_callback(lambda _: self._never_begun(record))
+
+    def carry_out(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Change something as a task of its own, whoever waits for it."""
+        task = asyncio.create_task(work, name=name)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return task
 
     def _never_begun(self, record: Record) -> None:
         """A load that was cancelled before its first step could not say so itself."""
         if record.change is not None and record.change.cancelled() and record.state is State.LOADING:
-            record.enter(State.FAILED, ModuleError("the server stopped before it was loaded"))
+            record.enter(State.FAILED, ModuleError(_STOPPED, 503))
             self._server.apis.remove(record.name)
 
     def statistics(self) -> dict[str, int]:
@@ -298,43 +337,35 @@ def check_all(loader: Loader, classes: Iterable[type[Module]]) -> None:
             raise ModuleError(f"{module_path(cls)!r} and {module_path(other)!r} have the same module name")
 
 
-async def _limited(work: Any, limit: float, what: str) -> None:
-    """Await `work` for at most `limit` seconds; a timeout raised inside it is not mistaken for ours."""
+async def limited(work: Coroutine[Any, Any, None], limit: float, what: str) -> None:
+    """Await what a module does for at most `limit` seconds, even if it does not let itself be cancelled."""
+    task = asyncio.create_task(work, name=what)
     try:
-        async with asyncio.timeout(limit) as timer:
-            await work
-    except TimeoutError:
-        if timer.expired():
-            raise ModuleError(f"{what} took longer than {limit:g} s ({what}timeout)") from None
-        raise
+        await asyncio.wait([task], timeout=limit)
+        if not task.done():
+            raise ModuleError(f"{what} took longer than {limit:g} s ({what}timeout)")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=GRACE)
+    task.result()
 
 
 async def _end(module: Module) -> None:
     """Run `unload` and end the tasks; an error is logged and stops nothing."""
     try:
-        await _limited(module.unload(), module.settings.unloadtimeout, "unload")
+        await limited(module.unload(), module.settings.unloadtimeout, "unload")
     except Exception as error:
-        module.logger.error("unload failed: %s", _text(error), exc_info=not isinstance(error, ModuleError))
+        module.logger.error("unload failed: %s", text_of(error), exc_info=not isinstance(error, ModuleError))
     await module.cancel_tasks()
 
 
-def _failure(record: Record) -> ModuleError:
-    if record.instance is not None:
-        return ModuleError(f"cannot load {record.path!r} before unloading the failed instance", 409)
-    status = status_of(record.error) if record.error else None
-    return ModuleError(f"cannot load {record.path!r}: {_text(record.error)}", status or 500)
+def _patience(record: Record) -> float:
+    return record.instance.settings.unloadtimeout if record.instance else PATIENCE
 
 
 def _report(record: Record, error: Exception) -> None:
-    expected = isinstance(error, ModuleError | ConfigError | OSError) or status_of(error) is not None
     logger.error(
         "cannot load module %r: %s. Others keep running; put it right, then `vlcp call manager/loadmodule path=%s`",
-        record.name, _text(error), record.path, exc_info=None if expected else error,
+        record.name, text_of(error), record.path, exc_info=None if is_expected(error) else error,
     )  # fmt: skip
-
-
-def _text(error: BaseException | None) -> str:
-    if error is None:
-        return "unknown reason"
-    named = isinstance(error, ModuleError | ConfigError) or status_of(error) is not None
-    return str(error) if named and str(error) else f"{type(error).__name__}: {error}"
