@@ -222,6 +222,7 @@ async def test_a_process_killed_in_a_transaction_leaves_nothing_of_it(
     await write(local, a=b"1")
     with pytest.raises(EOFError):
         await mortal.call("die_writing")
+    mortal.process.wait()
     version = await write(local, a=b"2")
     assert (await local.read(["a", "half"], ["d/"])).entries == {"a": (b"2", version), "half": None}
     assert local.keys() == ["a"]

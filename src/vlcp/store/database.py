@@ -49,6 +49,7 @@ class Database:
 
     def __init__(self, path: str, synchronous: str) -> None:
         self._path = Path(path)
+        self._name = str(self._path)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._shared: int | None = None
@@ -165,7 +166,7 @@ class Database:
         return connection
 
     def _identity(self) -> tuple[int, int]:
-        status = os.stat(self._path)
+        status = os.stat(self._name)
         return status.st_dev, status.st_ino
 
     def _check_file(self) -> None:
@@ -183,18 +184,10 @@ class Database:
 
     def _begin(self, connection: sqlite3.Connection, writing: bool) -> int:
         """Begin, and return the `data_version`. Waits while somebody else writes, in turn with other processes."""
-        end = time.monotonic() + PATIENCE
-        with self._turn.taken() if writing else contextlib.nullcontext():
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-                    return int(connection.execute("PRAGMA data_version").fetchone()[0])
-                except sqlite3.OperationalError as error:
-                    with contextlib.suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                        raise
-                pause()
+        if not writing:
+            return _begin_patiently(connection, "BEGIN")
+        with self._turn.taken():
+            return _begin_patiently(connection, "BEGIN IMMEDIATE")
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:
         """Refuse what is not ours; make what is missing, also in a file that has no log yet."""
@@ -218,3 +211,18 @@ class Database:
                 f"the store {self._path} has schema {schema}; this program knows only {SCHEMA}"
             )
         return [] if {"entries", "log"} <= tables else [_ENTRIES, _LOG]
+
+
+def _begin_patiently(connection: sqlite3.Connection, statement: str) -> int:
+    end = None
+    while True:
+        try:
+            connection.execute(statement)
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            end = end or time.monotonic() + PATIENCE
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        pause()

@@ -63,18 +63,26 @@ class Turn:
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
         """Take the turn; go on without it when its holder does not move."""
-        end = time.monotonic() + _COURTESY
-        while not (taken := self._try()) and time.monotonic() < end:
-            pause()
+        taken = self._try() or self._wait()
         try:
             yield
         finally:
             if taken and self._lock is not None:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
 
+    def _wait(self) -> bool:
+        end = time.monotonic() + _COURTESY
+        while time.monotonic() < end:
+            pause()
+            if self._try():
+                return True
+        return False
+
     def _try(self) -> bool:
+        if self._lock is None:
+            return False
         try:
-            fcntl.flock(self._lock if self._lock is not None else -1, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

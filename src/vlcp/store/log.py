@@ -106,7 +106,8 @@ class Transaction:
             ],
         )
         number += len(commits)
-        self._connection.execute("DELETE FROM log WHERE number <= ?", (number - LOG_LENGTH,))
+        if number > LOG_LENGTH:
+            self._connection.execute("DELETE FROM log WHERE number <= ?", (number - LOG_LENGTH,))
         self.position = Position(number, commits[-1].revision, self._data_version)
 
     def _new_rows(self) -> list[tuple[int, str, str]]:
@@ -129,11 +130,12 @@ class Transaction:
         return entries
 
     def _put(self, entries: Mapping[str, Entry | None]) -> None:
-        self._connection.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?)"
-            " ON CONFLICT(key) DO UPDATE SET value = excluded.value, version = excluded.version",
-            [(key, entry.value, entry.version) for key, entry in entries.items() if entry is not None],
-        )
-        self._connection.executemany(
-            "DELETE FROM entries WHERE key = ?", [(key,) for key, entry in entries.items() if entry is None]
-        )
+        gone = [(key,) for key, entry in entries.items() if entry is None]
+        if len(gone) < len(entries):
+            self._connection.executemany(
+                "INSERT INTO entries VALUES (?, ?, ?)"
+                " ON CONFLICT(key) DO UPDATE SET value = excluded.value, version = excluded.version",
+                [(key, entry.value, entry.version) for key, entry in entries.items() if entry is not None],
+            )
+        if gone:
+            self._connection.executemany("DELETE FROM entries WHERE key = ?", gone)
