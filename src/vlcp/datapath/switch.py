@@ -42,7 +42,7 @@ RETRY = 1.0
 PATIENCE = 60.0
 """Seconds in which a switch must have told what it holds, and taken what is sent."""
 
-FREEZE_AFTER = 1000
+FREEZE_AFTER = 300
 """Cells that run, or names that join, before the heap is taken out of the cyclic collector's sight: one pass over it
 holds the event loop for longer than all the rest."""
 
