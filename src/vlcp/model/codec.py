@@ -34,16 +34,30 @@ def encode(key: str, value: Any) -> bytes:
 
 
 def decode(key: str, data: bytes) -> Any:
-    """The value that was stored under the key. `CodecError` says what is wrong with it, without the key."""
+    """The value that was stored under the key. `CodecError` says what is wrong with it, without the key.
+
+    A type that is not known here is a plain JSON value, unless the key is one of ours: nothing of others gets lost.
+    """
+    prefix, _, rest = key.partition(".")
+    ours = prefix == "viperflow" and ("/" in rest or rest.partition(".")[0] in _OBJECTS)
     try:
-        value = (_objects if data.startswith(_TYPED) else _plain).decode(data)
+        value = _decode(data, strict=ours)
     except msgspec.MsgspecError as error:
         raise CodecError(str(error)) from None
-    prefix, _, rest = key.partition(".")
-    expected = _OBJECTS.get(rest.partition(".")[0]) if prefix == "viperflow" and "/" not in rest else None
+    expected = _OBJECTS[rest.partition(".")[0]] if ours and "/" not in rest else None
     if expected is not None and not isinstance(value, expected):
         raise CodecError(f"it is not a {expected.__name__}")
     return value
+
+
+def _decode(data: bytes, *, strict: bool) -> Any:
+    if data.startswith(_TYPED):
+        try:
+            return _objects.decode(data)
+        except msgspec.MsgspecError:
+            if strict:
+                raise
+    return _plain.decode(data)
 
 
 def known(value: Any) -> bool:

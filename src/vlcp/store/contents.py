@@ -12,6 +12,9 @@ from vlcp.store.table import directory_of
 
 _logger = logging.getLogger(__name__)
 
+_REMEMBERED = 1000
+"""Undecodable keys that are remembered; one beyond that may be logged again."""
+
 R = TypeVar("R", bound=Hashable)
 Wants = dict[str, dict[R, bool]]
 """Who wants each key and each directory (directories end in `/`, keys do not), and whether it saw the first value."""
@@ -25,7 +28,8 @@ class Contents(Generic[R]):
         self._wants = wants
         self._known: dict[str, Known] = {}
         self._members: dict[str, dict[str, None]] = {}
-        self._decoded = self._undecodable = 0
+        self._decoded = 0
+        self._bad: dict[str, tuple[str, str]] = {}
 
     def look_up(self, key: str) -> Known | None:
         """What is known of a key; None if nothing. A key in a known directory is known to be absent."""
@@ -44,17 +48,31 @@ class Contents(Generic[R]):
         return name in (self._members if name.endswith("/") else self._known)
 
     def decoded(self, key: str, entry: Entry | None) -> Known:
-        """An entry with its decoded value. An undecodable one is logged and stands for itself."""
+        """An entry with its decoded value. An undecodable one is logged once and stands for itself."""
         if entry is None:
+            self._bad.pop(key, None)
             return ABSENT
         self._decoded += 1
         try:
             value = self._decode(key, entry.value)
         except Exception as error:
-            self._undecodable += 1
-            _logger.warning("the value of %r cannot be decoded: %s", key, error)
             value = Undecodable(str(error))
+            self._report(key, entry.version, value.reason)
+        else:
+            self._bad.pop(key, None)
         return Known(value, entry.version, hash(entry.value))
+
+    @property
+    def undecodable(self) -> dict[str, str]:
+        """The keys that were read and could not be decoded last, with the reason."""
+        return {key: reason for key, (_, reason) in self._bad.items()}
+
+    def _report(self, key: str, version: str, reason: str) -> None:
+        if self._bad.get(key, ("", ""))[0] != version:
+            _logger.warning("the value of %r cannot be decoded: %s", key, reason)
+            if len(self._bad) >= _REMEMBERED:
+                del self._bad[next(iter(self._bad))]
+            self._bad[key] = version, reason
 
     def forget(self, name: str) -> None:
         """Drop what only this key or directory, which nobody wants any more, held."""
@@ -86,7 +104,7 @@ class Contents(Generic[R]):
             "keys": len(self._known),
             "directories": len(self._members),
             "decoded": self._decoded,
-            "undecodable": self._undecodable,
+            "undecodable": len(self._bad),
         }
 
     def _tell_known(self, builder: ChangeBuilder, name: str) -> None:
@@ -144,6 +162,7 @@ class Contents(Generic[R]):
         """Take over what was read of a key; whether the stored bytes differ from the last known ones."""
         old = self._known.get(key, ABSENT)
         if entry is None:
+            self._bad.pop(key, None)
             if key in self._wants:
                 self._known[key] = ABSENT
             else:

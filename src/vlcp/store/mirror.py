@@ -12,6 +12,7 @@ What a reader is promised:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -48,6 +49,7 @@ class Mirror:
         self._stale: set[str] = set()
         self._everything = False
         self._work = asyncio.Event()
+        self._shown = 0
         self._waiters: set[asyncio.Future[None]] = set()
         self._away: StoreUnavailableError | None = None
         self._counts = dict.fromkeys(("rounds", "reads", "notifications", "outages"), 0)
@@ -85,6 +87,10 @@ class Mirror:
         """What the mirror knows of a key that any reader wants; None if nothing, or if it was just told of a change."""
         return None if key in self._stale or self._everything else self._contents.look_up(key)
 
+    def last(self, key: str) -> Known | None:
+        """The last that was known of a key that any reader wants, even if it was told of a change since."""
+        return self._contents.look_up(key)
+
     def names(self, directory: str) -> Collection[str] | None:
         """The names in a directory that any reader wants (a live collection); None if it is not known."""
         return self._contents.names(directory)
@@ -99,6 +105,11 @@ class Mirror:
     def decoded(self, key: str, entry: Entry | None) -> Known:
         """An entry of the store with its decoded value."""
         return self._contents.decoded(key, entry)
+
+    @property
+    def undecodable(self) -> dict[str, str]:
+        """The keys that were read and could not be decoded last, with the reason."""
+        return self._contents.undecodable
 
     def statistics(self) -> Mapping[str, int | float | str]:
         return {
@@ -124,6 +135,13 @@ class Mirror:
                 self._released.add(name)
                 self._contents.forget(name)
         self._work.set()
+
+    async def caught_up(self) -> None:
+        """Wait until every commit that was told of before is visible. While the store is away the last values do."""
+        told = self._counts["notifications"]
+        while self._task is not None and self._away is None and self._shown < told:
+            with contextlib.suppress(StoreUnavailableError):
+                await self.settled()
 
     async def settled(self) -> None:
         """Wait for the end of a round. `StoreUnavailableError` if it fails, or if the store is away."""
@@ -195,10 +213,11 @@ class Mirror:
 
     async def _read(self, new: set[str]) -> Snapshot | None:
         """One snapshot of what is new and of what is stale. None: nothing to read."""
-        snapshot = None
+        snapshot, told = None, self._shown
         for _ in range(_READS):
             stale, everything = self._stale, self._everything
             self._stale, self._everything = set(), False
+            told = self._counts["notifications"]
             names = new | stale | (self._watched & self._wants.keys() if everything else set())
             try:
                 snapshot = await self._backend.read(*_split(names)) if names else None
@@ -209,6 +228,7 @@ class Mirror:
             if not self._stale and not self._everything:
                 break
             self._restore(stale, everything)
+        self._shown = told
         return snapshot
 
     def _restore(self, stale: set[str], everything: bool) -> None:
@@ -259,6 +279,10 @@ class Reader:
         """The value, None when there is none, or `UNREAD`. `UndecodableError` for this key only."""
         known = self._look_up(key)
         return UNREAD if known is None else known.get(key)
+
+    def known(self, key: str) -> Known | None:
+        """What is known of a key; None if nothing is."""
+        return self._look_up(key)
 
     def version(self, key: str) -> str | Unread | None:
         """The version of a key, None when it does not exist, or `UNREAD`."""

@@ -30,6 +30,7 @@ from vlcp.store.contract import (
 from vlcp.store.errors import NotEmptyError, TransactionTimeoutError
 from vlcp.store.free import FreeSets
 from vlcp.store.mirror import Mirror
+from vlcp.store.patience import PATIENCE, answered
 from vlcp.store.turns import Turn, Turns
 from vlcp.store.view import TransactionView
 
@@ -121,8 +122,16 @@ class _Transaction(Generic[P]):
 class Transactor:
     """Runs changes against a backend. What `encode(key, object)` raises goes to the caller."""
 
-    def __init__(self, backend: Backend, mirror: Mirror, encode: Callable[[str, Any], bytes]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        mirror: Mirror,
+        encode: Callable[[str, Any], bytes],
+        patience: float = PATIENCE,
+    ) -> None:
+        """`patience`: seconds that the store may take for one answer."""
         self._backend = backend
+        self._patience = patience
         self._mirror = mirror
         self._encode = encode
         self._turns = Turns()
@@ -203,10 +212,11 @@ class Transactor:
 
     async def _fetch(self, view: TransactionView) -> None:
         if view.wanted_free:
-            await self._free_sets.ready(view.wanted_free)
+            await answered(self._free_sets.ready(view.wanted_free), self._patience)
         if view.wanted_keys or view.wanted_directories:
             self._counts["reads"] += 1
-            snapshot = await self._backend.read(list(view.wanted_keys), list(view.wanted_directories))
+            read = self._backend.read(list(view.wanted_keys), list(view.wanted_directories))
+            snapshot = await answered(read, self._patience)
             self._heard(snapshot.time)
             view.learn(snapshot)
 
@@ -240,7 +250,7 @@ class Transactor:
     ) -> Committed | None:
         """None: it did not happen, run again."""
         try:
-            result = await self._backend.commit(preconditions, writes)
+            result = await answered(self._backend.commit(preconditions, writes), self._patience)
         except StoreUnavailableError as error:
             found = await self._find_out(transaction, preconditions, writes, error)
             if found is None:
@@ -302,7 +312,7 @@ class Transactor:
         delay = 0.01
         while True:
             try:
-                snapshot = await self._backend.read(keys)
+                snapshot = await answered(self._backend.read(keys), self._patience)
             except StoreUnavailableError:
                 if loop.time() + delay > end:
                     raise error from None

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from vlcp.derive.view import UNREAD, Source
+from vlcp.derive.view import UNREAD
 from vlcp.store.errors import RetrieveError
 
 __all__ = ["RetrieveError", "Walk", "Walked", "Walker", "walk"]
 
-Walk = Callable[[str], Any]
-Walker = Callable[[str, Any, Walk, Callable[[str], None]], None]
+Walk = Callable[[Any], Any]
+Walker = Callable[[str, Any, Walk, Callable[[Any], None]], None]
+
+
+class Readable(Protocol):
+    """Where the values come from: a `derive.view.Source`, as far as a walk needs one."""
+
+    def get(self, key: str) -> Any:
+        """The value, None when there is none, or `UNREAD`."""
+        ...
 
 
 class Walked(NamedTuple):
@@ -21,32 +30,35 @@ class Walked(NamedTuple):
     missing: set[str]
 
 
-def walk(source: Source, keys: Iterable[str], walkers: Mapping[str, Walker]) -> Walked:
+def walk(
+    source: Readable,
+    keys: Iterable[str],
+    walkers: Mapping[str, Walker],
+    keys_of: Callable[[Iterable[Any]], list[str]] = list,
+) -> Walked:
     """Call the walker of every start key, `walker(key, value, walk, save)`, over what the source knows now.
 
-    A walker whose start key is not known yet is not called in this pass. `save` takes keys that were walked.
+    A walker whose start key is not known yet is not called in this pass. `save` takes keys that were walked; `keys_of`
+    gives the keys for what walkers walk to and save.
     """
     saved: dict[str, Any] = {}
     missing: set[str] = set()
 
-    def read(key: str) -> Any:
+    def read(key: Any) -> Any:
+        [key] = keys_of([key])
         value = source.get(key)
         if value is UNREAD:
             missing.add(key)
             raise RetrieveError(key)
         return value
 
-    def save(key: str) -> None:
+    def save(key: Any) -> None:
+        [key] = keys_of([key])
         saved[key] = read(key)
 
     for key in keys:
-        try:
+        with contextlib.suppress(RetrieveError):
             value = read(key)
-        except RetrieveError:
-            continue
-        try:
             if key in walkers:
                 walkers[key](key, value, read, save)
-        except RetrieveError:
-            continue
     return Walked(saved, missing)

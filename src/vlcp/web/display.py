@@ -38,8 +38,11 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
 
     def _simpler(self, value: Any) -> Any:
         """What stands for a value that JSON does not know; itself encoded again."""
+        if callable(displayed := getattr(type(value), "displayed", None)):  # it knows how it wants to be shown
+            return displayed(value)
         if isinstance(value, msgspec.Struct):
-            return msgspec.structs.asdict(value)
+            fields = msgspec.structs.asdict(value)
+            return {name: field for name, field in fields.items() if field is not msgspec.UNSET}
         if isinstance(value, bytes | bytearray | memoryview):
             return self._bytes(bytes(value))
         if isinstance(value, Set):

@@ -18,6 +18,25 @@ def check_keys(keys: Iterable[Any]) -> None:
             raise BadParameterError(str(error)) from None
 
 
+def keys_of(things: Iterable[Any]) -> list[str]:
+    """The keys meant by texts, bytes in UTF-8, and objects that know theirs; `BadParameterError` for others."""
+    return [_key_of(thing) for thing in things]
+
+
+def _key_of(thing: Any) -> str:
+    if hasattr(thing, "getkey") and not isinstance(thing, type):
+        thing = thing.getkey()
+    try:
+        key = thing.decode() if isinstance(thing, bytes) else thing
+        check_key(key)
+    except (ValueError, AttributeError) as error:
+        named = isinstance(thing, str)
+        raise BadParameterError(
+            str(error) if named else f"{thing!r:.100} is not a key: a key is a text"
+        ) from None
+    return str(key)
+
+
 def check_function(function: Any, parameter: str = "updater") -> None:
     """`BadParameterError` for what cannot be called: all that comes through the web API."""
     if not callable(function):

@@ -1,36 +1,60 @@
-"""Objects in the store: the mirror that shows them and the transactions that change them."""
+"""Objects in the store: what is kept up to date in this process, and the transactions that change it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from vlcp.derive.view import PendingError
-from vlcp.model import codec
-from vlcp.server.api import BadParameterError, UnavailableError, api
+from vlcp.server.api import BadParameterError, api
+from vlcp.server.config import Seconds
 from vlcp.server.module import Module, ModuleError, depend
-from vlcp.service.kvdb.checks import check_function, check_keys
+from vlcp.service.kvdb import forms
+from vlcp.service.kvdb.checks import check_function, keys_of
+from vlcp.service.kvdb.redisnotifier import UpdateNotifier
 from vlcp.service.kvdb.storage import KVStorage
 from vlcp.store.contract import Backend
-from vlcp.store.mirror import Mirror, Reader
-from vlcp.store.transaction import Outcome, TransactionView, Transactor
-from vlcp.store.walk import RetrieveError, walk
+from vlcp.store.errors import EndlessWalkError, StaleError, StoreUnavailableError
+from vlcp.store.holdings import Holdings, Step
+from vlcp.store.known import Known
+from vlcp.store.mirror import Mirror
+from vlcp.store.patience import PATIENCE, answered
+from vlcp.store.reference import Reference
+from vlcp.store.transaction import Transactor
+from vlcp.store.updaters import Updaters, run_again
+from vlcp.store.walk import walk
+
+_ROUNDS = 1000
+"""Rounds of reads in one walk at most."""
+_SHOWN = 20
+"""Undecodable keys in the statistics."""
 
 
-@depend(KVStorage)
+@depend(KVStorage, UpdateNotifier)
 class ObjectDB(Module):
     """Abstract transaction layer for the key-value store.
 
     A *request id* is any hashable that a caller chooses; a key is kept up to date in this process as long as some
-    request id holds it. Values are immutable: a change puts a new one in the place of the old.
+    request id holds it. A *reference* shows the present value of a kept key. A key may be given as text, bytes, or an
+    object or reference that knows its own.
+
+    Each change of a kept key is notified (name `update`) with key, object (a reference), type (`updated` or `deleted`),
+    transactionid, and allkeys: the keys of the same step. Calls are answered after the notifications of what they see.
     """
 
-    service = True
-    ignored = frozenset({"objectupdatepriority", "debuggingupdater"})
+    class Settings(Module.Settings, frozen=True, kw_only=True):
+        """The keys of `module.objectdb.*`."""
 
+        debuggingupdater: bool = False
+        """Call every updater and walker twice, on equal values, and fail if the results differ."""
+        storetimeout: Seconds = PATIENCE
+        """Seconds that the store may take for one answer; then it counts as away."""
+
+    service = True
+    ignored = frozenset({"objectupdatepriority"})
+
+    settings: Settings
     mirror: Mirror
     transactor: Transactor
 
@@ -43,193 +67,250 @@ class ObjectDB(Module):
                 f"{type(store).__name__} (proxy.kvstorage) is not a store that objectdb can use"
             )
         self._backend = backend
-        self._holders: dict[str, dict[Any, None]] = {}
-        self.mirror = Mirror(backend, codec.decode)
-        self.transactor = Transactor(backend, self.mirror, codec.encode)
-        self._reader = self.mirror.reader(lambda change: None)
+        self.mirror = Mirror(backend, forms.decode)
+        self.transactor = Transactor(backend, self.mirror, forms.encode, self.settings.storetimeout)
+        self._updaters = Updaters(self.transactor, forms, checking=self.settings.debuggingupdater)
+        self._holdings = Holdings(self.mirror, forms.own, self._tell)
         await self.mirror.start()
 
     async def unload(self) -> None:
         """Follow nothing any more."""
-        if hasattr(self, "mirror"):
+        if hasattr(self, "_holdings"):
+            self._holdings.close()
             await self.mirror.stop()
 
+    @contextlib.contextmanager
+    def request(self) -> Iterator[str]:
+        """A new request id for a `with` statement; at its end nothing is kept under the id any more."""
+        requestid = str(uuid.uuid4())
+        try:
+            yield requestid
+        finally:
+            self._holdings.release_all(requestid)
+
+    # Reading
+
     @api
-    async def get(self, key: str, requestid: Any, nostale: bool = False) -> Any:
-        """Get an object and keep it under the request id; None if it does not exist."""
+    async def get(self, key: Any, requestid: Any, nostale: bool = False) -> Reference | None:
+        """Get a reference to an object and keep it under the request id; None if it does not exist.
+
+        While the store is away the last values are given, and status 503 for what is not known; with nostale always.
+        """
         return (await self.mget([key], requestid, nostale))[0]
 
     @api
-    async def mget(self, keys: list[str], requestid: Any, nostale: bool = False) -> list[Any]:
-        """Get several objects at one moment and keep those that exist under the request id."""
-        _check_requestid(requestid)
-        check_keys(keys)
-        with self._reading(nostale) as reader:
-            await reader.ready(keys)
-            values = [reader.get(key) for key in keys]
-            self._hold([key for key, value in zip(keys, values, strict=True) if value is not None], requestid)
-            return values
+    async def mget(self, keys: list[Any], requestid: Any, nostale: bool = False) -> list[Reference | None]:
+        """Get references to several objects of one moment, see get. Keeps those that exist."""
+        keys = keys_of(keys)
+        with self._call(requestid) as holder:
+            await self._ready(holder, keys, nostale)
+            found = [self._holdings.existing(key) for key in keys]
+            self._holdings.hold(requestid, [reference.getkey() for reference in found if reference])
+            return found
 
     @api
-    async def getonce(self, key: str, nostale: bool = False) -> Any:
+    async def getonce(self, key: Any, nostale: bool = False) -> Any:
         """Get a copy of an object, None if it does not exist. Nothing is kept."""
         return (await self.mgetonce([key], nostale))[0]
 
     @api
-    async def mgetonce(self, keys: list[str], nostale: bool = False) -> list[Any]:
-        """Get copies of several objects. Nothing is kept."""
-        check_keys(keys)
-        with self._reading(nostale) as reader:
-            await reader.ready(keys)
-            return [_private(reader.get(key)) for key in keys]
+    async def mgetonce(self, keys: list[Any], nostale: bool = False) -> list[Any]:
+        """Get copies of several objects of one moment. Nothing is kept."""
+        keys = keys_of(keys)
+        known = {key: self.mirror.known(key) for key in keys}
+        if nostale or None in known.values():
+            try:
+                snapshot = await answered(self._backend.read(list(known)), self.settings.storetimeout)
+            except StoreUnavailableError:
+                last = {key: self.mirror.last(key) for key in keys}
+                if nostale:
+                    raise StaleError(_owned(keys, last)) from None
+                if None in last.values():
+                    raise
+                return _owned(keys, last)
+            known = {key: self.mirror.decoded(key, entry) for key, entry in snapshot.entries.items()}
+        return _owned(keys, known)
 
     @api
-    async def unwatch(self, key: str, requestid: Any) -> None:
+    async def watch(self, key: Any, requestid: Any, nostale: bool = False) -> Reference:
+        """Get a reference to an object, whether it exists or not, and keep it under the request id.
+
+        reference.isdeleted() tells whether it exists; await reference.wait() until it does.
+        """
+        return (await self.mwatch([key], requestid, nostale))[0]
+
+    @api
+    async def mwatch(self, keys: list[Any], requestid: Any, nostale: bool = False) -> list[Reference]:
+        """Get references to several objects of one moment, whether they exist or not, and keep all, see watch."""
+        keys = keys_of(keys)
+        with self._call(requestid) as holder:
+            await self._ready(holder, keys, nostale)
+            self._holdings.hold(requestid, keys)
+            return [self._holdings.watched(key) for key in keys]
+
+    @api
+    async def unwatch(self, key: Any, requestid: Any) -> None:
         """Stop keeping an object under a request id."""
         await self.munwatch([key], requestid)
 
     @api
-    async def munwatch(self, keys: list[str], requestid: Any) -> None:
+    async def munwatch(self, keys: list[Any], requestid: Any) -> None:
         """Stop keeping several objects under a request id."""
         _check_requestid(requestid)
-        for key in keys:
-            holders = self._holders.get(key, {})
-            holders.pop(requestid, None)
-            if not holders and self._holders.pop(key, None) is not None:
-                self._reader.release([key])
+        self._holdings.release(requestid, keys_of(keys))
 
     @api
     async def unwatchall(self, requestid: Any) -> None:
-        """Stop keeping everything that is kept under a request id."""
+        """Stop keeping everything under a request id; if calls with this id still run, when they have ended."""
         _check_requestid(requestid)
-        await self.munwatch(
-            [key for key, holders in self._holders.items() if requestid in holders], requestid
-        )
+        self._holdings.release_all(requestid)
 
     @api
     def watchlist(self, requestid: Any = None) -> dict[str, list[Any]]:
         """The keys that are kept, with their request ids; only those of one request id if it is given."""
-        return {
-            key: list(holders)
-            for key, holders in self._holders.items()
-            if requestid is None or requestid in holders
-        }
+        _check_requestid(requestid)
+        return self._holdings.held(requestid)
 
     @api
     async def gettimestamp(self) -> int:
         """The store's time in microseconds since 1970."""
-        return (await self._backend.read()).time
+        return (await answered(self._backend.read(), self.settings.storetimeout)).time
+
+    @api
+    async def walk(
+        self, keys: list[Any], walkerdict: Any, requestid: Any, nostale: bool = False
+    ) -> tuple[list[str], list[Reference | None]]:
+        """Read from key to key with walker(key, value, walk, save), one for each start key in walkerdict.
+
+        walk(key) gives the value of another key or raises a KeyError if it is not read yet; the walker may catch it and
+        go on or return, and is called again. save(key) puts a key into the result and keeps it under the request id.
+        All values of the last call are of one moment. Returns the saved keys and references to them.
+        """
+        keys, walkers = keys_of(keys), _walkers(walkerdict)
+        with self._call(requestid) as holder:
+            await self._ready(holder, keys, nostale)
+            for _ in range(_ROUNDS):
+                walked = walk(self._holdings, keys, walkers, keys_of)
+                if not walked.missing:
+                    break
+                await self._ready(holder, keys_of(walked.missing), nostale)
+            else:
+                raise EndlessWalkError(f"the walkers still ask for more after {_ROUNDS} rounds")
+            found = [self._holdings.existing(key) for key in walked.saved]
+            self._holdings.hold(requestid, [reference.getkey() for reference in found if reference])
+            return list(walked.saved), found
+
+    # Writing
 
     @api
     async def transact(
-        self, keys: list[str], updater: Any, withtime: bool = False, maxtime: float = 60.0
+        self, keys: list[Any], updater: Any, withtime: bool = False, maxtime: float = 60
     ) -> None:
         """Write what updater(keys, values) returns, (keys, values), all or none; None deletes a key.
 
         The updater may be called more than once and gets copies. With withtime it is called with a third parameter, the
-        store's time in microseconds. What it raises is raised here, and nothing is written.
+        store's time in microseconds. What it raises is raised here, and nothing is written. After maxtime seconds the
+        transaction is given up.
         """
         check_function(updater)
-        check_keys(keys)
-        extra = (await self.gettimestamp(),) if withtime else ()
-
-        def change(view: TransactionView, keys: list[str]) -> Outcome:
-            values = [_private(value) for value in view.many(keys)]
-            written, objects = updater(list(keys), values, *extra)
-            return Outcome(dict(zip(written, objects, strict=True)))
-
-        await self.transactor.run(change, keys, timeout=maxtime)
+        await self._updaters.transact(keys_of(keys), updater, await self._times(withtime), maxtime)
 
     @api
-    async def walk(
-        self, keys: list[str], walkerdict: Any, requestid: Any, nostale: bool = False
-    ) -> tuple[list[str], list[Any]]:
-        """Read from key to key with walker(key, value, walk, save), one for each start key in walkerdict.
+    async def asynctransact(
+        self, asyncupdater: Any, withtime: bool = False, maxretry: int | None = None, maxtime: float = 60
+    ) -> None:
+        """Transact with what await asyncupdater(last_info, container) returns: (updater, keys), or None to end.
 
-        walk(key) gives the value of another key or raises a KeyError if it is not read yet; the walker catches it and
-        returns, and is called again. save(key) puts a key into the result and keeps it under the request id. All values
-        of the last call are of one moment. Returns the saved keys and their values.
+        An updater raises AsyncTransactionLockException(info) to begin again from asyncupdater with info as last_info,
+        which is None at first; at most maxretry times. container is the server: await container.call(module, api, ...).
         """
-        _check_requestid(requestid)
-        if not isinstance(walkerdict, Mapping):
-            raise BadParameterError("parameter 'walkerdict' must be a dictionary of functions")
-        for walker in walkerdict.values():
-            check_function(walker, "walkerdict")
-        check_keys(keys)
-        with self._reading(nostale) as reader:
-            while True:
-                walked = walk(reader, keys, walkerdict)
-                if not walked.missing:
-                    break
-                await reader.ready(walked.missing)
-            self._hold([key for key, value in walked.saved.items() if value is not None], requestid)
-            return list(walked.saved), list(walked.saved.values())
+        check_function(asyncupdater, "asyncupdater")
+
+        async def run(updater: Any, keys: Any, limit: float) -> None:
+            await self.transact(keys, updater, withtime, limit)
+
+        await run_again(lambda info: asyncupdater(info, self.server), run, maxretry, maxtime)
 
     @api
     async def writewalk(
-        self, keys: list[str], walker: Any, withtime: bool = False, maxtime: float = 60.0
+        self, keys: list[Any], walker: Any, withtime: bool = False, maxtime: float = 60
     ) -> None:
         """Read from key to key and write, all or none, with walker(walk, write).
 
         walk(key) gives a copy of a value, or what was written before, or raises a KeyError if it is not read yet; the
-        walker catches it and returns, and is called again. write(key, value) writes, None deletes. With withtime the
-        walker gets the store's time in microseconds as a third parameter. keys are read at the beginning.
+        walker may catch it and go on or return, and is called again. write(key, value) writes, None deletes. With
+        withtime the walker gets the store's time in microseconds as a third parameter. keys are read at the beginning.
         """
         check_function(walker, "walker")
-        check_keys(keys)
-        extra = (await self.gettimestamp(),) if withtime else ()
+        await self._updaters.walk(keys_of(keys), walker, await self._times(withtime), maxtime)
 
-        def change(view: TransactionView, keys: list[str]) -> Outcome:
-            with contextlib.suppress(PendingError):
-                view.many(keys)
-            writes: dict[str, Any] = {}
-            walker(_walk_and_write(view, writes), writes.__setitem__, *extra)
-            return Outcome(writes)
+    @api
+    async def asyncwritewalk(self, asyncwalker: Any, withtime: bool = False, maxtime: float = 60) -> None:
+        """Writewalk with what await asyncwalker(last_info, container) returns: (keys, walker), or None to end.
 
-        await self.transactor.run(change, keys, timeout=maxtime)
+        A walker raises AsyncTransactionLockException to begin again, see asynctransact.
+        """
+        check_function(asyncwalker, "asyncwalker")
+
+        async def run(keys: Any, walker: Any, limit: float) -> None:
+            await self.writewalk(keys, walker, withtime, limit)
+
+        await run_again(lambda info: asyncwalker(info, self.server), run, None, maxtime)
 
     def statistics(self) -> dict[str, Any]:
-        """Figures of the mirror and of the transactions."""
+        """Figures of the kept keys, the mirror and the transactions; undecodable values with the reason."""
+        bad = self.mirror.undecodable
         return {
             **super().statistics(),
-            "held_keys": len(self._holders),
+            "held_keys": len(self._holdings),
+            "undecodable": dict(list(bad.items())[:_SHOWN]),
             "mirror": self.mirror.statistics(),
             "transactions": self.transactor.statistics(),
         }
 
-    @contextlib.contextmanager
-    def _reading(self, nostale: bool) -> Iterator[Reader]:
-        if nostale and self.mirror.away:
-            raise UnavailableError(
-                "the store is away, and a result that may be old was not asked for (nostale)"
-            )
-        reader = self.mirror.reader(lambda change: None)
+    def _call(self, requestid: Any) -> contextlib.AbstractContextManager[Any]:
+        _check_requestid(requestid)
+        return self._holdings.call(requestid)
+
+    async def _ready(self, holder: Any, keys: Sequence[str], nostale: bool) -> None:
+        """Keep keys for a call and wait until they are known, in their newest form if the store can be reached."""
+        self._holdings.hold(holder, keys)
         try:
-            yield reader
-        finally:
-            reader.close()
+            if nostale:
+                await self.gettimestamp()
+            await answered(self._holdings.ready(keys), self.settings.storetimeout)
+        except StoreUnavailableError:
+            known = all(map(self._holdings.knows, keys))
+            if nostale:
+                raise StaleError(list(map(self._holdings.existing, keys)) if known else None) from None
+            if not known:
+                raise
 
-    def _hold(self, keys: Iterable[str], requestid: Any) -> None:
-        for key in keys:
-            self._holders.setdefault(key, {})[requestid] = None
-            self._reader.want([key])
+    async def _times(self, withtime: bool) -> tuple[int, ...]:
+        return (await self.gettimestamp(),) if withtime else ()
+
+    def _tell(self, step: Step) -> None:
+        keys = [reference.getkey() for reference in step.changed]
+        for key, reference in zip(keys, step.changed, strict=True):
+            self.server.notifications.notify(
+                self.name, "update",
+                key=key, object=reference, type="deleted" if reference.isdeleted() else "updated",
+                allkeys=keys, transactionid=step.number,
+            )  # fmt: skip
 
 
-def _walk_and_write(view: TransactionView, writes: Mapping[str, Any]) -> Callable[[str], Any]:
-    def read(key: str) -> Any:
-        if key in writes:
-            return writes[key]
-        try:
-            return _private(view.get(key))
-        except PendingError:
-            raise RetrieveError(key) from None
-
-    return read
+def _owned(keys: Iterable[str], known: Mapping[str, Known | None]) -> list[Any]:
+    """Copies of what is known; None for what is not."""
+    found = {key: entry.get(key) if entry is not None else None for key, entry in known.items()}
+    return [forms.own(key, found[key]) for key in keys]
 
 
-def _private(value: Any) -> Any:
-    """A value that its owner may change: objects of ours cannot be changed anyway."""
-    return value if codec.known(value) else msgspec.json.decode(msgspec.json.encode(value))
+def _walkers(walkerdict: Any) -> Mapping[str, Any]:
+    if not isinstance(walkerdict, Mapping):
+        raise BadParameterError("parameter 'walkerdict' must be a dictionary of functions")
+    for walker in walkerdict.values():
+        check_function(walker, "walkerdict")
+    return dict(zip(keys_of(walkerdict), walkerdict.values(), strict=True))
 
 
 def _check_requestid(requestid: Any) -> None:

@@ -14,10 +14,7 @@ class UpdateNotifier(Proxy):
     """
 
     default = "vlcp.service.kvdb.redisnotifier.RedisNotifier"
-    advice = (
-        "set proxy.updatenotifier to the module of your store;"
-        " 'vlcp.service.kvdb.embeddeddb.EmbeddedDB' needs no server"
-    )
+    advice = "set proxy.updatenotifier to the same module as proxy.kvstorage, or to a notifier for it"
 
     @classmethod
     def otherwise(cls, loader: Loader) -> str | None:

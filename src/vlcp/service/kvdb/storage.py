@@ -9,6 +9,4 @@ class KVStorage(Proxy):
     """The key-value store of this installation: the module that `proxy.kvstorage` names."""
 
     default = "vlcp.service.connection.redisdb.RedisDB"
-    advice = (
-        "set proxy.kvstorage to the module of your store; 'vlcp.service.kvdb.embeddeddb.EmbeddedDB' needs no server"
-    )
+    advice = "set proxy.kvstorage to your store's module; vlcp.service.kvdb.embeddeddb.EmbeddedDB needs no server"
