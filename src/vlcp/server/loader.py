@@ -152,7 +152,9 @@ class Loader:
         try:
             await self._load_dependencies(record)
             record.instance = self._make(record)
-            target = record.instance.target()  # a mistake in a signature makes the module fail before it does anything
+            target = (
+                record.instance.target()
+            )  # a mistake in a signature makes the module fail before it does anything
             await limited(record.instance.load(), record.instance.settings.loadtimeout, "load")
         except asyncio.CancelledError as error:
             await self._abandon(record, ModuleError(str(error) or _STOPPED, 503))

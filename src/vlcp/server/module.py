@@ -42,6 +42,8 @@ class Module:
     """Unloaded when nothing depends on it any more, unless it was loaded explicitly."""
     dependencies: ClassVar[tuple[type[Module], ...]] = ()
     """Set by `depend`."""
+    owns: ClassVar[tuple[str, ...]] = ()
+    """Names of further Python modules that are this module's own code: a reload imports them again, too."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
         """The keys of `module.<name>.*`; those that a module inherits may also be set in `module.default.*`."""
@@ -59,37 +61,70 @@ class Module:
         self.name = module_name(type(self))
         self.logger = logging.getLogger(module_path(type(self)))
         self.settings = server.config.settings(
-            type(self).Settings, f"module.{self.name}", "module.default", derived="Settings" not in vars(type(self))
+            type(self).Settings,
+            f"module.{self.name}",
+            "module.default",
+            derived="Settings" not in vars(type(self)),
         )
+        self.reloading = False
+        """True while it is unloaded only to be loaded again at once: what it has done to others stays."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
 
     async def load(self) -> None:
-        """Start the work. Every dependency has succeeded when this runs. An exception makes the module fail."""
+        """Start the work. Every dependency has succeeded when this runs. An exception makes the module fail.
+
+        What has to be there before others may depend on this module is awaited here.
+        """
 
     async def unload(self) -> None:
         """End the work; the module's tasks still run and are cancelled afterwards.
 
         Also called after `load` failed, so it copes with whatever `load` did not get to do. `server.stopping` tells
-        the end of the process, where a switch keeps its flows, from an explicit unload, which withdraws them.
+        the end of the process, where a switch keeps its flows, from an explicit unload, which withdraws them; so does
+        `reloading` for a reload.
         """
+
+    async def take_over(self, old: Any) -> None:
+        """Go on in the place of a running instance of earlier code, instead of `load`, when a reload replaces it.
+
+        Everything that others see must go on: dependents are not told. `old` is not unloaded; its tasks are cancelled
+        afterwards, and nothing calls it any more. An exception leaves `old` in its place, so change nothing before
+        what may fail. A class without this method is unloaded and loaded again, with its dependents around it.
+        """
+        raise NotImplementedError
 
     def dependency(self, cls: type[M]) -> M:
         """The loaded instance of a module class; for a proxy class the instance of its implementation."""
         return self.server.module(cls)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+    @property
+    def working(self) -> bool:
+        """Whether the module has something to do by itself; when no module has, the process ends.
+
+        That is a task that does not run in the background. A module that listens, or waits for something else than
+        a task of its own, says so here.
+        """
+        return bool(self._tasks - self._background)
+
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, Any], *, name: str, background: bool = False
+    ) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this module, named `<module>: <name>`.
 
         It is cancelled and awaited when the module is unloaded. If it raises, the error is logged and the module
-        is shown as failed.
+        is shown as failed. One in the background only looks after something: it is no reason for the process to go on.
         """
         task = asyncio.create_task(coroutine, name=f"{self.name}: {name}")
         self._tasks.add(task)
+        if background:
+            self._background.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.logger.error("the task %r ended with an error", task.get_name(), exc_info=error)
             self.server.loader.crashed(self, error)
@@ -129,6 +164,9 @@ class Proxy(Module):
     def otherwise(cls, loader: Loader) -> str | None:
         """The loading path that is used when the key is not set: the default, unless a proxy knows better."""
         return cls.default
+
+    async def take_over(self, old: Any) -> None:
+        """Nothing but the code is its own."""
 
     def target(self) -> Target:
         """What forwards the calls to the implementation."""

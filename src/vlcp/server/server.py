@@ -6,7 +6,7 @@ import asyncio
 import gc
 import inspect
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -16,15 +16,20 @@ from vlcp.server.config import Config, ConfigError, Limit
 from vlcp.server.finder import find
 from vlcp.server.keys import Report
 from vlcp.server.loader import Loader, State, check_all
-from vlcp.server.module import M, Module, ModuleError, Proxy, module_name
+from vlcp.server.module import M, Module, ModuleError, Proxy, module_name, module_path
 from vlcp.server.notifications import Notifications
 from vlcp.server.record import text_of
 from vlcp.server.registry import Registry
+from vlcp.server.reload import Reloader
 
 logger = logging.getLogger(__name__)
 
 STOP_LIMIT = 4.0
 """Seconds that unloading everything may take when the process stops."""
+LAST_WORDS_LIMIT = 1.0
+"""Seconds that an answer then may take to whoever asked for the end."""
+WORK_INTERVAL = 1.0
+"""Seconds between two looks at whether any module still has something to do."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +70,8 @@ class Server:
         self._stop = asyncio.Event()
         self._start_failed = False
         self._reconfiguring = asyncio.Lock()
+        self._reloader = Reloader(self)
+        self._last_words: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -76,7 +83,9 @@ class Server:
         """The instance of a module class; for a proxy class that of its implementation. Raises `ModuleError`."""
         wanted = self.loader.implementation(cls) if issubclass(cls, Proxy) else cls
         record = self.loader.record(module_name(wanted))
-        if record is None or not isinstance(record.instance, wanted):
+        # After a reload others still refer to the earlier class: the loading path says what is meant.
+        found = record and (record.path == module_path(wanted) or isinstance(record.instance, wanted))
+        if record is None or record.instance is None or not found:
             raise ModuleError(f"module {module_name(wanted)!r} is not loaded")
         return cast(M, record.instance)
 
@@ -91,7 +100,18 @@ class Server:
     async def unload(self, path: str | type[Module]) -> None:
         """Unload a module with everything that depends on it; a module that is not loaded is no error."""
         await self.loader.unload(module_name(find(path) if isinstance(path, str) else path))
-        if all(record.state is State.FAILED and record.instance is None for record in self.loader.records()):
+        self._stop_if_empty()
+
+    async def reload(self, paths: Sequence[str]) -> None:
+        """Import the files of loaded modules again and run the new code; see `vlcp.server.reload`.
+
+        Raises `ModuleError` that names file and line when that is not possible; then the old code runs on.
+        """
+        await self._reloader.reload(paths)
+        self._stop_if_empty()
+
+    def _stop_if_empty(self) -> None:
+        if all(record.failed_to_load for record in self.loader.records()):
             self.stop("all modules are unloaded")
 
     def startup(self) -> list[type[Module]]:
@@ -129,12 +149,22 @@ class Server:
         self.ready.set()
         self.keys.rest()
         logger.info("%d of %d startup modules are loaded", len(begun) - len(self.failures), len(begun))
+        self.spawn(self._stop_without_work(), name="waiting for the end of all work")
         if len(self.failures) == len(begun):
             self._start_failed = True
             self.stop("no startup module could be loaded")
         elif self.failures and self.settings.requireall:
             self._start_failed = True
             self.stop(f"not loaded, which server.requireall demands: {', '.join(self.failures)}")
+
+    async def _stop_without_work(self) -> None:
+        """Stop when no module listens, is connected or has a task: nothing could ever happen any more."""
+        working = True
+        while working:
+            await asyncio.sleep(WORK_INTERVAL)
+            working = self.loader.busy or any(module.working for module in self.modules.values())
+        self._start_failed = bool(self.failures)  # what could not be loaded might have had something to do
+        self.stop("nothing is left to do: no module listens, is connected or has a task")
 
     async def reconfigure(self) -> None:
         """Read the configuration file again and let every module with an `updateconfig` follow; open logs anew.
@@ -150,7 +180,9 @@ class Server:
                 log.configure(self.config)
                 raise
             changed = self.config.take(new)
-            following = {name: module for name, module in self.modules.items() if hasattr(module, "updateconfig")}
+            following = {
+                name: module for name, module in self.modules.items() if hasattr(module, "updateconfig")
+            }
             for name, module in following.items():
                 try:
                     done = module.updateconfig()
@@ -160,7 +192,9 @@ class Server:
                     logger.error("module %r goes on as it was: %s", name, error)
             sections = ("server.logging", "server.debugging", *(f"module.{name}." for name in following))
             if later := [key for key in changed if not key.startswith(sections)]:
-                logger.warning("changed, but in effect only after the next start or load: %s", ", ".join(later))
+                logger.warning(
+                    "changed, but in effect only after the next start or load: %s", ", ".join(later)
+                )
             logger.info("the configuration is read again: %d keys have changed", len(changed))
             self.keys.rest()
 
@@ -186,9 +220,18 @@ class Server:
         except TimeoutError:
             left = ", ".join(record.name for record in self.loader.records())
             logger.error("not unloaded within %g s: %s", STOP_LIMIT, left)
-        for task in self._tasks:
+        if self._last_words:
+            await asyncio.wait(self._last_words, timeout=LAST_WORDS_LIMIT)
+        tasks = [*self._tasks, *self._last_words]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def finish(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> None:
+        """Carry out what shall be done before the process ends, though its module is unloaded: a last answer."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._last_words.add(task)
+        task.add_done_callback(self._last_words.discard)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run a coroutine as a task of the server itself."""

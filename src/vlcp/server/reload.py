@@ -1,0 +1,191 @@
+"""Loaded modules go on with the code that their files hold now.
+
+The files of the named modules, and those that these own, are imported as a new generation: all of them or none. Every
+loaded module that lives in one of these files, or owns one, takes part. One whose class has `take_over` is replaced
+where it stands, and its dependents run on. Any other is unloaded, with its dependents around it, and all of them are
+loaded again; meanwhile services stay although nobody needs them. When the new code does not get as far as the old one
+was, the old one is put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vlcp.server.api import status_of
+from vlcp.server.errors import BadParameterError
+from vlcp.server.finder import find
+from vlcp.server.generation import Generation
+from vlcp.server.loader import limited
+from vlcp.server.module import Module, ModuleError, module_name, module_path
+from vlcp.server.record import Record, State, is_expected, text_of
+
+if TYPE_CHECKING:
+    from vlcp.server.server import Server
+
+logger = logging.getLogger(__name__)
+
+Classes = Mapping[Record, type[Module]]
+Explicit = Mapping[Record, bool]
+"""Modules, each with whether it was loaded explicitly."""
+
+
+class Reloader:
+    """Replaces the code of a server's modules, one generation after the other."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self, paths: Sequence[str]) -> None:
+        """Reload loaded modules by their loading paths. Raises `ModuleError`; then the old code runs on."""
+        if not paths:
+            raise BadParameterError("name at least one loading path")
+        task = self._server.loader.carry_out(self._reload(paths), "reload")
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # if nobody waits any more
+        await asyncio.shield(task)
+
+    async def _reload(self, paths: Sequence[str]) -> None:
+        async with self._one_at_a_time:
+            generation, records = self._generation([self._loaded(path) for path in paths])
+            old = {record: record.cls for record in records}
+            generation.load()
+            try:
+                new = {record: _found(record) for record in records}
+            except ModuleError:
+                generation.undo()
+                raise
+            restarted = self._with_dependents(r for r in records if not _is_replaced(r, new[r]))
+            before = {record: record.instance for record in restarted}
+            try:
+                await self._run(new, restarted)
+            except Exception as error:
+                logger.error(
+                    "the old code is put back: %s",
+                    text_of(error),
+                    exc_info=None if is_expected(error) else error,
+                )
+                generation.undo()
+                touched = any(record.instance is not instance for record, instance in before.items())
+                await self._run_again(old, restarted if touched else {})
+                raise _refusal(error) from error
+            logger.info("reloaded: %s", ", ".join(sorted(record.name for record in records)))
+
+    # -- which
+
+    def _loaded(self, path: str) -> Record:
+        cls = find(path)
+        record = self._server.loader.record(module_name(cls))
+        if record is None or record.path != module_path(cls):
+            raise ModuleError(
+                f"cannot reload {path!r}: it is not loaded; load it with manager/loadmodule", 409
+            )
+        return record
+
+    def _generation(self, chosen: Iterable[Record]) -> tuple[Generation, list[Record]]:
+        """What to import again, and the loaded modules that this concerns."""
+        names = {name for record in chosen for name in files_of(record.cls)}
+        while True:
+            records = [r for r in self._server.loader.records() if names.intersection(files_of(r.cls))]
+            concerned = names.union(*(files_of(record.cls) for record in records))
+            if concerned == names:
+                return Generation(names), records
+            names = concerned
+
+    # -- how
+
+    async def _run(self, classes: Classes, restarted: Explicit) -> None:
+        """Make every module run this class of it, some by a restart. Raises what the first one that cannot is told."""
+        for cls in classes.values():
+            self._server.loader.adopt(cls)
+        moving = [
+            self._replace(r)
+            for r, cls in classes.items()
+            if r not in restarted and type(r.instance) is not cls
+        ]
+        for outcome in await asyncio.gather(*moving, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        if restarted:
+            await self._restart(restarted)
+
+    async def _run_again(self, classes: Classes, restarted: Explicit) -> None:
+        try:
+            await self._run(classes, restarted)
+        except Exception as error:
+            logger.error("the old code does not run again: %s", text_of(error))
+
+    def _with_dependents(self, records: Iterable[Record]) -> Explicit:
+        """These and all that depend on them, each with whether it was loaded explicitly."""
+        found: dict[Record, bool] = {}
+        todo = list(records)
+        while todo:
+            record = todo.pop()
+            found[record] = record.explicit
+            dependents = (self._server.loader.record(name) for name in sorted(record.dependents))
+            todo += [dependent for dependent in dependents if dependent and dependent not in found]
+        return found
+
+    async def _replace(self, record: Record) -> None:
+        """Put an instance of the new class in the place of the old one."""
+        old, new = record.instance, record.cls(self._server)
+        try:
+            await limited(new.take_over(old), new.settings.loadtimeout, "load")
+        except BaseException:
+            await new.cancel_tasks()
+            raise
+        if old is None or record.instance is not old or record.state is not State.SUCCEEDED:
+            await new.cancel_tasks()
+            raise ModuleError(f"{record.path!r} was unloaded meanwhile", 409)
+        record.instance = new
+        self._server.apis.add(record.name, new.target())
+        record.enter(State.SUCCEEDED)
+        await old.cancel_tasks()
+
+    async def _restart(self, records: Explicit) -> None:
+        """Unload modules, dependents first, and load them again."""
+        loader, ready = self._server.loader, self._server.ready
+        was_ready = ready.is_set()
+        ready.clear()
+        try:
+            async with loader.keeping_services():
+                for record in records:
+                    if record.instance is not None:
+                        record.instance.reloading = True
+                await asyncio.gather(*(loader.unload(record.name) for record in records))
+                begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
+                await asyncio.gather(*map(loader.outcome, begun))
+        finally:
+            if was_ready:
+                ready.set()
+        for record in begun:
+            if record.state is not State.SUCCEEDED:
+                raise record.failure()
+
+
+def files_of(cls: type[Module]) -> set[str]:
+    """The names of the Python modules that a reload of a class imports again."""
+    return {cls.__module__, *cls.owns}
+
+
+def _is_replaced(record: Record, cls: type[Module]) -> bool:
+    """Whether an instance can be replaced where it stands."""
+    present = record.state is State.SUCCEEDED and record.instance is not None
+    same_needs = [*map(module_path, cls.dependencies)] == [*map(module_path, record.cls.dependencies)]
+    return present and same_needs and cls.take_over is not Module.take_over
+
+
+def _found(record: Record) -> type[Module]:
+    """The class of the new generation."""
+    try:
+        return find(record.path)
+    except ModuleError as error:
+        raise ModuleError(f"{error}; the old code runs on", 409) from None
+
+
+def _refusal(error: Exception) -> ModuleError:
+    if isinstance(error, ModuleError):
+        return error
+    return ModuleError(f"cannot reload: {text_of(error)}; the old code runs on", status_of(error) or 500)
