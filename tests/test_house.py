@@ -66,9 +66,13 @@ USERS_NAMES = {path.rpartition(".")[2] for path in LOADING_PATHS} | {"modulemana
 """Names that configurations and calls mention: they stay, whatever the words in them."""
 
 
+TO_COME = {"vlcp.service.kvdb.redisnotifier.RedisNotifier"}
+"""Classes that are still to come in files that are there."""
+
+
 def is_present(path: str) -> bool:
     """Whether the file of a loading path is there; the others are still to come."""
-    return (ROOT / "src" / path.rpartition(".")[0].replace(".", "/")).with_suffix(".py").exists()
+    return path not in TO_COME and (ROOT / "src" / path.rpartition(".")[0].replace(".", "/")).with_suffix(".py").exists()
 
 
 @cache

@@ -6,10 +6,11 @@ however many objects a level has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vlcp.derive.view import View
+from vlcp.derive.view import UnreadableError, View
 from vlcp.model import keys
 from vlcp.model.answers import attribute, flat
 from vlcp.model.changes.outcome import ChangeView, Outcome, members_of
@@ -65,16 +66,34 @@ def _found(
     parent: str,
     every: Callable[[View], Iterable[str]],
 ) -> Outcome:
-    """The objects that match; `every` lists the ids to look at when the query names none."""
+    """The objects that match; `every` lists the ids to look at when the query names none.
+
+    One that cannot be understood is shown as `{"id": ..., "error": ...}`, whatever the filters: it may match.
+    """
     found = [query.id] if query.id is not None else sorted(every(view))
     stored_keys = [key_of(each) for each in found]
     wanted = query.filters if query.parent is None else {**query.filters, parent: query.parent}
-    answer = [
-        flat(stored, view.version(key))
-        for key, stored in zip(stored_keys, view.many(stored_keys), strict=True)
-        if stored is not None and _matches(stored, wanted.items())
-    ]
+    answer: list[dict[str, Any]] = []
+    for each, key, stored in zip(found, stored_keys, _readable(view, stored_keys), strict=True):
+        if isinstance(stored, UnreadableError):
+            answer.append({"id": each, "error": str(stored)})
+        elif stored is not None and _matches(stored, wanted.items()):
+            answer.append(flat(stored, view.version(key)))
     return Outcome(answer=answer)
+
+
+def _readable(view: View, stored_keys: Sequence[str]) -> list[Any]:
+    """The values of keys in one round of reads, with the error in the place of one that cannot be understood."""
+    with contextlib.suppress(UnreadableError):
+        return view.many(stored_keys)
+    return [_readable_one(view, key) for key in stored_keys]
+
+
+def _readable_one(view: View, key: str) -> Any:
+    try:
+        return view.get(key)
+    except UnreadableError as error:
+        return error
 
 
 def _matches(stored: Stored, wanted: Iterable[tuple[str, Any]]) -> bool:

@@ -11,6 +11,7 @@ from vlcp.store.known import UndecodableError
 
 __all__ = [
     "AlreadyExistsError",
+    "AsyncTransactionLockError",
     "AsyncTransactionLockException",
     "EndlessWalkError",
     "ImpureUpdaterError",
@@ -69,12 +70,16 @@ class RetryExceededError(TransactionFailedError):
     """The transaction was begun again more often than allowed."""
 
 
-class AsyncTransactionLockException(Exception):  # noqa: N818 (the name that authors know)
+class AsyncTransactionLockError(Exception):
     """Raised by an updater to begin again with the asynchronous part, which is given `info` as last_info."""
 
     def __init__(self, info: Any = None) -> None:
         super().__init__(info)
         self.info = info
+
+
+AsyncTransactionLockException = AsyncTransactionLockError
+"""The name that authors know it by."""
 
 
 class AlreadyExistsError(StoreError):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from vlcp.derive.view import PendingError
 from vlcp.store.dataobject import with_claims
 from vlcp.store.errors import (
-    AsyncTransactionLockException,
+    AsyncTransactionLockError,
     ImpureUpdaterError,
     RetrieveError,
     RetryExceededError,
@@ -144,7 +144,7 @@ async def run_again(
 ) -> None:
     """Run what `prepare(last_info)` returns as `run(*prepared, seconds left)`, until it is done.
 
-    None from `prepare` ends it without a change. `AsyncTransactionLockException` from `run` begins again, with its info
+    None from `prepare` ends it without a change. `AsyncTransactionLockError` from `run` begins again, with its info
     as the next last_info, at most `maxretry` times: then `RetryExceededError`. `TransactionTimeoutError` after `limit`
     seconds.
     """
@@ -157,7 +157,7 @@ async def run_again(
         try:
             await run(*prepared, max(0.0, end - asyncio.get_running_loop().time()))
             return
-        except AsyncTransactionLockException as lock:
+        except AsyncTransactionLockError as lock:
             info = lock.info
         retries += 1
         if maxretry is not None and retries > maxretry:
