@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from vlcp.server.api import api
 from vlcp.server.config import ConfigError
+from vlcp.server.server import Server
 from vlcp.service.kvdb.keyvalue import KeyValueDB, LocalBackend
 from vlcp.store.contract import StoreError
 from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.memory import MemoryBackend
+from vlcp.store.notifier import Notifier, Publications
 
 
 class EmbeddedDB(KeyValueDB):
@@ -33,12 +36,29 @@ class EmbeddedDB(KeyValueDB):
         except ValueError as error:
             raise self._wrong("synchronous", error) from None
 
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._publications = Publications()
+
     async def load(self) -> None:
         """Open the file; `ConfigError` that names the key when it cannot be used."""
         try:
             await super().load()
         except StoreError as error:
             raise self._wrong("path", error) from None
+
+    async def unload(self) -> None:
+        """End the notifiers, then close the file."""
+        self._publications.close()
+        await super().unload()
+
+    @api
+    def createnotifier(self, vhost: str | None = None) -> Notifier:
+        """Create a notifier of changed keys, for other modules in this process; see vlcp.store.notifier.
+
+        It tells of commits by itself, by whichever process; what is published with it is heard in this process alone.
+        """
+        return self._publications.notifier(self._client(vhost or "").backend)
 
     def _wrong(self, name: str, error: Exception) -> ConfigError:
         config, key = self.server.config, f"module.{self.name}.{name}"

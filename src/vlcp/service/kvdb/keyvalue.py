@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from vlcp.server.api import BadParameterError, api
+from vlcp.server.api import BadParameterError, NotFoundError, api
 from vlcp.server.config import Seconds
 from vlcp.server.module import Module
 from vlcp.service.kvdb.checks import check_function, check_keys
 from vlcp.store.contract import Backend, Committed, Entry, Preconditions
+from vlcp.store.errors import StoreUnavailableError, UndecodableError
 from vlcp.store.mirror import Mirror
 from vlcp.store.transaction import Outcome, TransactionView, Transactor
 
@@ -61,8 +62,19 @@ class LocalBackend(Backend, Protocol):
     def keys(self) -> list[str]: ...
 
 
+class Client(NamedTuple):
+    """One store: what it is read from, and how its values are updated."""
+
+    backend: LocalBackend
+    transactor: Transactor
+
+
 class KeyValueDB(Module):
-    """The base of the modules that are a key-value store; `backend` is what other modules build on."""
+    """The base of the modules that are a key-value store.
+
+    `vhost` selects one of several stores of a module; the default one has the name ''. `backend` is that, which other
+    modules build on.
+    """
 
     backend: LocalBackend
 
@@ -79,7 +91,7 @@ class KeyValueDB(Module):
     async def load(self) -> None:
         self.backend = self.make_backend()
         await self.backend.open()
-        self._transactor = Transactor(self.backend, Mirror(self.backend, decode), encode)
+        self._clients = {"": self.client(self.backend)}
         self.spawn(self._sweep(), name="expired values")
 
     async def unload(self) -> None:
@@ -87,64 +99,89 @@ class KeyValueDB(Module):
         if hasattr(self, "backend"):
             await self.backend.close()
 
+    @staticmethod
+    def client(backend: LocalBackend) -> Client:
+        """How a store is used."""
+        return Client(backend, Transactor(backend, Mirror(backend, decode), encode))
+
     @api
-    async def get(self, key: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (a lifetime, named as ever)
+    def getclient(self, vhost: str = "") -> tuple[LocalBackend, Any, Any]:
+        """Get the store with its encoder(key, stored) and decoder(key, bytes), for other modules in this process."""
+        return self._client(vhost).backend, encode, decode
+
+    @api
+    async def get(self, key: str, timeout: float | None = None, vhost: str = "") -> Any:  # noqa: ASYNC109 (a lifetime)
         """Get the value of a key, None if there is none; with a timeout it expires that many seconds from now."""
-        values = await self.mget([key])
+        values = await self.mget([key], vhost)
         if timeout is not None:
-            await self._rearm(key, timeout)
+            await self._rearm(self._client(vhost), key, timeout)
         return values[0]
 
     @api
-    async def set(self, key: str, value: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 (a lifetime)
+    async def set(
+        self,
+        key: str,
+        value: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
+        vhost: str = "",
+    ) -> None:
         """Set the value of a key, for `timeout` seconds or for ever; a timeout of 0 or less deletes the key."""
-        await self.mset({key: value}, timeout)
+        await self.mset({key: value}, timeout, vhost)
 
     @api
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, vhost: str = "") -> None:
         """Delete a key; nothing happens if there is none."""
         check_keys([key])
-        await self.backend.commit(Preconditions(), {key: None})
+        await self._client(vhost).backend.commit(Preconditions(), {key: None})
 
     @api
-    async def mget(self, keys: list[str]) -> list[Any]:
+    async def mget(self, keys: list[str], vhost: str = "") -> list[Any]:
         """Get the values of several keys at one moment, None for each that does not exist."""
         check_keys(keys)
-        snapshot = await self.backend.read(keys)
+        snapshot = await self._client(vhost).backend.read(keys)
         return [_value(key, snapshot.entries[key], snapshot.time) for key in keys]
 
     @api
-    async def mgetwithcache(self, keys: list[str], cache: Any = None) -> tuple[list[Any], dict[str, Any]]:
+    async def mgetwithcache(
+        self, keys: list[str], vhost: str = "", cache: Any = None
+    ) -> tuple[list[Any], dict[str, Any]]:
         """Get several values and a cache. With the cache of an earlier call, unchanged values are the same objects."""
         check_keys(keys)
-        snapshot = await self.backend.read(keys)
+        snapshot = await self._client(vhost).backend.read(keys)
         known = cache if isinstance(cache, Mapping) else {}
         fresh: dict[str, tuple[str, Stored]] = {}
         for key, entry in snapshot.entries.items():
             if entry is not None:
-                fresh[key] = entry.version, _cached(known.get(key), entry) or decode(key, entry.value)
+                fresh[key] = entry.version, _cached(known.get(key), entry) or _decoded(key, entry)
         return [fresh[key][1].at(snapshot.time) if key in fresh else None for key in keys], fresh
 
     @api
-    async def mset(self, kvpairs: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 (a lifetime)
+    async def mset(self, kvpairs: Any, timeout: float | None = None, vhost: str = "") -> None:  # noqa: ASYNC109 (a lifetime)
         """Set several keys at once, from a dictionary or pairs; the timeout is as for set."""
         try:
             pairs: dict[str, Any] = dict(kvpairs)
         except (TypeError, ValueError):
             raise BadParameterError("kvpairs is neither a dictionary nor a list of pairs") from None
         check_keys(pairs)
-        deadline = await self._deadline(timeout)
+        backend = self._client(vhost).backend
+        deadline = await _deadline(backend, timeout)
         gone = timeout is not None and timeout <= 0
         writes = {key: None if gone else encode(key, Stored(value, deadline)) for key, value in pairs.items()}
-        await self.backend.commit(Preconditions(), writes)
+        await backend.commit(Preconditions(), writes)
 
     @api
-    async def update(self, key: str, updater: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (a lifetime)
+    async def update(
+        self,
+        key: str,
+        updater: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
+        vhost: str = "",
+    ) -> Any:
         """Replace a value by updater(key, value), which may be called more than once; None deletes. Returns the value.
 
         Only for other modules: a function cannot be given through the web API.
         """
-        return (await self.mupdate([key], updater, timeout))[0]
+        return (await self.mupdate([key], updater, timeout, vhost))[0]
 
     @api
     async def mupdate(
@@ -152,6 +189,7 @@ class KeyValueDB(Module):
         keys: list[str],
         updater: Any,
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
+        vhost: str = "",
     ) -> list[Any]:
         """Replace several values by updater(key, value) each, all or none. Returns the new values."""
         check_function(updater)
@@ -159,7 +197,7 @@ class KeyValueDB(Module):
         def update_each(keys: list[str], values: list[Any], now: int) -> tuple[list[str], list[Any]]:
             return keys, [updater(key, value) for key, value in zip(keys, values, strict=True)]
 
-        return (await self._update(keys, update_each, timeout))[1]
+        return (await self._update(vhost, keys, update_each, timeout))[1]
 
     @api
     async def updateall(
@@ -167,10 +205,11 @@ class KeyValueDB(Module):
         keys: list[str],
         updater: Any,
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
+        vhost: str = "",
     ) -> tuple[list[str], list[Any]]:
         """Write what updater(keys, values) returns, (keys, values), all or none. Returns that pair."""
         check_function(updater)
-        return await self._update(keys, lambda keys, values, now: updater(keys, values), timeout)
+        return await self._update(vhost, keys, lambda keys, values, now: updater(keys, values), timeout)
 
     @api
     async def updateallwithtime(
@@ -178,28 +217,37 @@ class KeyValueDB(Module):
         keys: list[str],
         updater: Any,
         timeout: float | None = None,  # noqa: ASYNC109 (a lifetime)
+        vhost: str = "",
     ) -> tuple[list[str], list[Any]]:
         """As updateall, with updater(keys, values, now); now is the store's time in microseconds."""
         check_function(updater)
-        return await self._update(keys, updater, timeout)
+        return await self._update(vhost, keys, updater, timeout)
 
     @api
-    async def listallkeys(self) -> list[str]:
+    async def listallkeys(self, vhost: str = "") -> list[str]:
         """All keys of the store, for management."""
-        return self.backend.keys()
+        return self._client(vhost).backend.keys()
 
     def statistics(self) -> dict[str, Any]:
         return {**super().statistics(), **self.backend.statistics()}
 
+    def _client(self, vhost: str) -> Client:
+        if vhost not in self._clients:
+            defined = ", ".join(repr(name) for name in self._clients)
+            raise NotFoundError(f"vhost {vhost!r} is not defined in {self.name}; there is {defined}")
+        return self._clients[vhost]
+
     async def _update(
         self,
+        vhost: str,
         keys: list[str],
         updater: Callable[[list[str], list[Any], int], tuple[Iterable[str], Iterable[Any]]],
         lifetime: float | None,
     ) -> tuple[list[str], list[Any]]:
         check_keys(keys)
-        now = (await self.backend.read()).time
-        deadline = await self._deadline(lifetime)
+        backend, transactor = self._client(vhost)
+        now = (await backend.read()).time
+        deadline = await _deadline(backend, lifetime)
 
         def change(view: TransactionView, keys: list[str]) -> Outcome:
             stored: list[Stored | None] = view.many(keys)
@@ -211,12 +259,12 @@ class KeyValueDB(Module):
             writes = {key: None if value is None or gone else Stored(value, deadline) for key, value in pairs}
             return Outcome(writes, answer=(new_keys, new_values))
 
-        answer: tuple[list[str], list[Any]] = (await self._transactor.run(change, keys)).answer
+        answer: tuple[list[str], list[Any]] = (await transactor.run(change, keys)).answer
         return answer
 
-    async def _rearm(self, key: str, lifetime: float) -> None:
-        deadline = await self._deadline(lifetime)
-        now = (await self.backend.read()).time
+    async def _rearm(self, client: Client, key: str, lifetime: float) -> None:
+        deadline = await _deadline(client.backend, lifetime)
+        now = (await client.backend.read()).time
 
         def change(view: TransactionView, key: str) -> Outcome:
             stored: Stored | None = view.get(key)
@@ -225,29 +273,35 @@ class KeyValueDB(Module):
             gone = lifetime <= 0 or stored.at(now) is None
             return Outcome({key: None if gone else Stored(stored.value, deadline)})
 
-        await self._transactor.run(change, key)
-
-    async def _deadline(self, lifetime: float | None) -> int | None:
-        if lifetime is None:
-            return None
-        return (await self.backend.read()).time + int(min(lifetime, _LONGEST_LIFETIME) * 1e6)
+        await client.transactor.run(change, key)
 
     async def _sweep(self) -> None:
         """Delete what has expired, now and then: reads do not show it, but it takes room."""
         while True:
             await asyncio.sleep(self.settings.checkinterval)
-            keys = self.backend.keys()
-            for start in range(0, len(keys), _SWEEP_AT_ONCE):
-                await self._sweep_some(keys[start : start + _SWEEP_AT_ONCE])
-                await asyncio.sleep(0)
+            for backend, _ in list(self._clients.values()):
+                with contextlib.suppress(StoreUnavailableError):  # next time
+                    await self._sweep_all(backend)
 
-    async def _sweep_some(self, keys: Sequence[str]) -> None:
-        snapshot = await self.backend.read(keys)
+    async def _sweep_all(self, backend: LocalBackend) -> None:
+        keys = backend.keys()
+        for start in range(0, len(keys), _SWEEP_AT_ONCE):
+            await self._sweep_some(backend, keys[start : start + _SWEEP_AT_ONCE])
+            await asyncio.sleep(0)
+
+    async def _sweep_some(self, backend: LocalBackend, keys: Sequence[str]) -> None:
+        snapshot = await backend.read(keys)
         for key, entry in snapshot.entries.items():
             if entry is not None and entry.value.startswith(b"!") and _has_expired(entry, snapshot.time):
-                result = await self.backend.commit(Preconditions({key: entry.version}), {key: None})
+                result = await backend.commit(Preconditions({key: entry.version}), {key: None})
                 if isinstance(result, Committed):
                     self.logger.debug("%r has expired", key)
+
+
+async def _deadline(backend: Backend, lifetime: float | None) -> int | None:
+    if lifetime is None:
+        return None
+    return (await backend.read()).time + int(min(lifetime, _LONGEST_LIFETIME) * 1e6)
 
 
 def _has_expired(entry: Entry, now: int) -> bool:
@@ -265,4 +319,12 @@ def _cached(cached: Any, entry: Entry) -> Stored | None:
 
 
 def _value(key: str, entry: Entry | None, now: int) -> Any:
-    return decode(key, entry.value).at(now) if entry is not None else None
+    return _decoded(key, entry).at(now) if entry is not None else None
+
+
+def _decoded(key: str, entry: Entry) -> Stored:
+    """What was stored; `UndecodableError` that names the key if it is no stored form."""
+    try:
+        return decode(key, entry.value)
+    except ValueError as error:
+        raise UndecodableError(key, str(error)) from None

@@ -9,4 +9,6 @@ class KVStorage(Proxy):
     """The key-value store of this installation: the module that `proxy.kvstorage` names."""
 
     default = "vlcp.service.connection.redisdb.RedisDB"
-    advice = "set proxy.kvstorage to your store's module; vlcp.service.kvdb.embeddeddb.EmbeddedDB needs no server"
+    advice = (
+        "set proxy.kvstorage to your store's module; vlcp.service.kvdb.embeddeddb.EmbeddedDB needs no server"
+    )
