@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import effort
 from store import writer
 from store.conformance import value, write
+from store.host import until
 from vlcp.store.contract import Committed, Conflict, Preconditions, StoreUnavailableError
 from vlcp.store.database import StoreFileError
 from vlcp.store.embedded import EmbeddedBackend
@@ -60,17 +64,25 @@ def test_any_text_is_a_key_and_any_bytes_a_value(contents: dict[str, bytes]) -> 
 
 @pytest.mark.parametrize("acknowledged", [1, 50, 400, 1500, 3000])
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(path: str, acknowledged: int) -> None:
-    last = _run_and_kill(path, acknowledged)
-    for number, (left, right) in asyncio.run(_pairs(path)).items():
-        assert left == right
-        # One more may be in the file than was said: the kill fell between the commit and the word of it.
-        assert left in (last[number], last[number] + 1)
+    _check_pairs(path, _run_and_kill(path, acknowledged))
 
 
-def _run_and_kill(path: str, acknowledged: int) -> dict[int, int]:
+@pytest.mark.parametrize("seed", range(effort(2)))
+def test_several_killed_writers_of_one_file_lose_nothing(path: str, seed: int) -> None:
+    """Each is killed at its own time, and another one begins while the rest goes on."""
+    chance = random.Random(seed)
+    moments = [chance.randint(1, 1000) for _ in range(6)]
+    with ThreadPoolExecutor(3) as threads:
+        runs = threads.map(
+            lambda run: _run_and_kill(path, run[1], run[0] * writer.WRITERS), enumerate(moments)
+        )
+    _check_pairs(path, {number: count for run in runs for number, count in run.items()})
+
+
+def _run_and_kill(path: str, acknowledged: int, first: int = 0) -> dict[int, int]:
     """The last count that each writer was told to be written."""
-    last = dict.fromkeys(range(writer.WRITERS), 0)
-    command = [sys.executable, writer.__file__, path]
+    last = dict.fromkeys(range(first, first + writer.WRITERS), 0)
+    command = [sys.executable, writer.__file__, path, str(first)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -83,11 +95,18 @@ def _run_and_kill(path: str, acknowledged: int) -> dict[int, int]:
     return last
 
 
-async def _pairs(path: str) -> dict[int, tuple[int, int]]:
+def _check_pairs(path: str, last: dict[int, int]) -> None:
+    for number, (left, right) in asyncio.run(_pairs(path, last)).items():
+        assert left == right
+        # One more may be in the file than was said: the kill fell between the commit and the word of it.
+        assert left in (last[number], last[number] + 1)
+
+
+async def _pairs(path: str, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
     backend = EmbeddedBackend(path)
     await backend.open()
     pairs = {}
-    for number in range(writer.WRITERS):
+    for number in numbers:
         left, right = await value(backend, f"left/{number}"), await value(backend, f"right/{number}")
         pairs[number] = int(left or b"0"), int(right or b"0")
     await backend.close()
@@ -259,6 +278,8 @@ async def test_a_full_disk_refuses_and_changes_nothing(small_disk: Path) -> None
     await backend.open()
     ballast = small_disk / "ballast"
     version = await write(backend, a=b"1")
+    other = EmbeddedBackend(str(small_disk / "store.db"))
+    await other.open()
     ballast.write_bytes(bytes(200 << 10))
     told: list[frozenset[str] | None] = []
     watcher = backend.watch(lambda keys, revision: told.append(keys))
@@ -278,13 +299,59 @@ async def test_a_full_disk_refuses_and_changes_nothing(small_disk: Path) -> None
     }
     assert backend.statistics()["state"] == "failing"
     assert told == []
+    assert other.keys() == ["a"]
     ballast.unlink()
     unchanged = Preconditions({"a": version, "small": None})
     assert isinstance(await backend.commit(unchanged, {"a": b"4"}), Committed)
     assert backend.statistics()["state"] == "open"
     assert told == [frozenset({"a"})]
+    await until(lambda: int(other.statistics()["foreign_commits"]) == 1)
+    assert await value(other, "a") == b"4"
+    await other.close()
     await backend.close()
     await backend.open()
     assert await value(backend, "a") == b"4"
     assert await value(backend, "small") is None
     await backend.close()
+
+
+_WITHOUT_RIGHTS = """
+import asyncio, concurrent.futures.thread, os, sys
+from vlcp.store.database import StoreFileError
+from vlcp.store.embedded import EmbeddedBackend
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+try:
+    asyncio.run(EmbeddedBackend(sys.argv[1]).open())
+except StoreFileError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("rights", [0o444, 0o000], ids=["read only", "no rights"])
+def test_a_file_that_may_not_be_written_is_refused(rights: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o777)
+        path = Path(f"{directory}/store.db")
+        path.touch()
+        path.chmod(rights)
+        told = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_RIGHTS, str(path)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert told.stdout == f"cannot use {path} as a store: this process may not write it\n"
+        assert path.stat().st_size == 0
+
+
+async def test_a_disk_that_may_not_be_written_is_refused(small_disk: Path) -> None:
+    backend = EmbeddedBackend(str(small_disk / "store.db"))
+    await backend.open()
+    await backend.close()
+    remount = await asyncio.create_subprocess_exec("mount", "-o", "remount,ro", str(small_disk))
+    assert await remount.wait() == 0
+    with pytest.raises(StoreFileError, match=r"cannot use .* as a store: .*Read-only file system"):
+        await backend.open()

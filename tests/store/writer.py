@@ -11,11 +11,11 @@ from vlcp.store.embedded import EmbeddedBackend
 WRITERS = 8
 
 
-async def main(path: str) -> None:
+async def main(path: str, first: int) -> None:
     backend = EmbeddedBackend(path)
     await backend.open()
     async with asyncio.TaskGroup() as group:
-        for number in range(WRITERS):
+        for number in range(first, first + WRITERS):
             group.create_task(count(backend, number))
 
 
@@ -35,4 +35,4 @@ async def count(backend: EmbeddedBackend, number: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -13,7 +13,7 @@ from pathlib import Path
 _PAUSE = (0.0001, 0.001)
 """Seconds between two attempts, at random."""
 _COURTESY = 0.1
-"""Seconds to wait for a turn. Whoever holds it longer is stopped, and is not waited for."""
+"""Seconds to wait for a turn. Whoever holds it longer is stopped, and is not waited for again until it moves."""
 
 
 def open_lock(path: Path) -> int:
@@ -50,6 +50,7 @@ class Turn:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock: int | None = None
+        self._stuck = False
 
     def open(self) -> None:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -63,7 +64,8 @@ class Turn:
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
         """Take the turn; go on without it when its holder does not move."""
-        taken = self._try() or self._wait()
+        taken = self._try() or (not self._stuck and self._wait())
+        self._stuck = not taken
         try:
             yield
         finally:

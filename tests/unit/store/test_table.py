@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlcp.store.contract import Preconditions
-from vlcp.store.table import Clock, Revisions, Table, directory_of
+from vlcp.store.table import Clock, Draft, Revisions, Table, directory_of
 
 NAMES = st.sampled_from(["a", "b", "d/1", "d/2", "d/e/1", "e/1"])
 COMMITS = st.lists(st.dictionaries(NAMES, st.none() | st.binary(max_size=2), min_size=1), max_size=20)
@@ -48,6 +48,29 @@ def test_preconditions(commits: list[dict[str, bytes | None]], key: str) -> None
     assert table.failing(Preconditions({key: false})) == ([key], [])
     occupied = [name for name in ("d/", "e/") if table.snapshot([], [name], 0, "").listings[name]]
     assert sorted(table.failing(Preconditions(empty=frozenset({"d/", "e/"})))[1]) == occupied
+
+
+@given(before=COMMITS, after=COMMITS)
+def test_a_draft_shows_what_the_table_will_be(
+    before: list[dict[str, bytes | None]], after: list[dict[str, bytes | None]]
+) -> None:
+    table, unchanged, later = Table(), Table(), Table()
+    for number, writes in enumerate(before):
+        for each in (table, unchanged, later):
+            each.apply(writes, f"b{number}")
+    draft = Draft(table, "b")
+    for number, writes in enumerate(after):
+        draft.apply(writes, f"a{number}")
+        later.apply(writes, f"a{number}")
+    keys, directories = ["a", "b", "d/1", "d/2", "e/1"], ["d/", "d/e/", "e/", "none/"]
+    expected = later.snapshot(keys, directories, 7, draft.revision)
+    assert draft.snapshot(keys, directories, 7) == expected
+    assert [list(listing) for listing in expected.listings.values()] == [
+        list(listing) for listing in draft.snapshot(keys, directories, 7).listings.values()
+    ]
+    conditions = Preconditions(dict.fromkeys(keys), frozenset(directories))
+    assert draft.failing(conditions) == later.failing(conditions)
+    assert table.equals(unchanged)
 
 
 def test_revisions_of_two_runs_differ() -> None:
