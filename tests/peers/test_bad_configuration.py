@@ -60,9 +60,11 @@ def start(directory: Path, text: str) -> str:
         ("module = 5", "x.conf:4: module = 5: expected a dictionary, or keys below it"),
         ("server.logging = 5", "x.conf:4: server.logging = 5: expected a dictionary"),
         ("server.loggingconfig = 5", "x.conf:4: server.loggingconfig: expected the name of a file, got 5"),
-        ("server.ulimitn = -1", "x.conf:4: server.ulimitn = -1: expected a positive number"),
+        ("server.ulimitn = -1", "x.conf:4: server.ulimitn = -1: expected `int` >= 1"),
         ("proxy.kvstorage = 5", "x.conf:4: proxy.kvstorage = 5: expected the loading path of a module"),
         ("proxy.kvstorage = 'no.Module'", "x.conf:4: proxy.kvstorage: cannot load 'no.Module'"),
+        ("server.debugging = 'x'", "x.conf:4: server.debugging = 'x': expected `bool`, got `str`"),
+        ("server.requireall = 5", "x.conf:4: server.requireall = 5: expected `bool`"),
         ("server.startup = 'vlcp.service.sdn.viperflow.ViperFlo'", f"did you mean {VIPERFLOW}?"),
         ("module.embeddeddb = 5", "x.conf:4: module.embeddeddb = 5: expected a dictionary"),
         ("module.embeddeddb.path = 5", "x.conf:4: module.embeddeddb.path = 5: expected `str`, got `int`"),
@@ -143,6 +145,9 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         ("module.webap.rootpath = '/'", "x.conf:4: no module 'webap' is loaded; did you mean module.webapi?"),
         ("modul.webapi.rootpath = '/'", "x.conf:4: unknown key modul.*; did you mean module?"),
         ("server.startpu = ()", "x.conf:4: unknown key server.startpu; did you mean server.startup?"),
+        ("protocol.htp.idletimeout = 5", "x.conf:4: unknown key protocol.htp; did you mean protocol.http?"),
+        ("protocol.http.idltimeout = 5", "unknown key protocol.http.idltimeout; did you mean protocol.http.idle"),
+        ("daemon.umsk = 5", "x.conf:4: unknown key daemon.umsk; did you mean daemon.umask?"),
     ],
 )  # fmt: skip
 def test_unknown_keys(tmp_path: Path, line: str, told: str) -> None:

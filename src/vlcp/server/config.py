@@ -182,10 +182,14 @@ class Config:
         )
 
     def known(self, key: str) -> frozenset[str]:
-        """The names directly below a key that were asked for; below the root the sections."""
-        return frozenset(
-            self._known.get(key, ()) if key else (section.split(".")[0] for section in self._known)
-        )
+        """The names directly below a key that were asked for, or keys below them; without a key those at the root."""
+        prefix = f"{key}." if key else ""
+        sections = {
+            section.removeprefix(prefix).split(".")[0]
+            for section in self._known
+            if section.startswith(prefix)
+        }
+        return frozenset(sections.union(self._known.get(key, ())) - {""})
 
     def unread(self) -> list[str]:
         """The keys that were assigned but that nobody asked for: single ones, or whole sections."""

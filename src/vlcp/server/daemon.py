@@ -118,7 +118,7 @@ def detach() -> Callable[[], None]:
         os._exit(0)  # who leads a session could get a terminal
 
     def up() -> None:
-        _lead_nowhere()
+        lead_nowhere()
         os.write(write, b"\0")
         os.close(write)
 
@@ -132,7 +132,8 @@ def _wait(child: int, read: int) -> None:
     os._exit(0 if os.read(read, 1) else 1)
 
 
-def _lead_nowhere() -> None:
+def lead_nowhere() -> None:
+    """Let the standard streams come from and go to nowhere."""
     sys.stdout.flush()
     sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_RDWR)

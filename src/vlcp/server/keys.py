@@ -90,16 +90,13 @@ class Report:
     def _message(self, key: str) -> str | None:
         """What is wrong with a key; None when it may be right for something that is not loaded."""
         section, _, name = key.rpartition(".")
+        known = self._config.known(section)
         if not section:
-            hint = nearest(name, SECTIONS.keys() | self._config.known(""))
+            hint = nearest(name, known.union(SECTIONS))
             return None if name in SECTIONS else f"unknown key {name}.*{hint}"
         if name in SECTIONS.get(section, ()) or key == "module.default":
             return None
-        known = self._config.known(section)
         if section == "module":
-            hint = nearest(name, (self._modules() - {"default"}), "module.")
+            hint = nearest(name, known - {"default"}, "module.")
             return f"no module {name!r} is loaded{hint}" if hint else None
         return f"unknown key {key}{nearest(name, known.union(SECTIONS.get(section, ())), f'{section}.')}"
-
-    def _modules(self) -> set[str]:
-        return {key.split(".")[1] for key in self._config.read if key.startswith("module.")}

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from vlcp.server import log, systemd
 from vlcp.server.config import Config, ConfigError
+from vlcp.server.daemon import DaemonSettings, PidFile, detach, lead_nowhere, settle
 from vlcp.server.module import ModuleError
 from vlcp.server.server import Server, ServerSettings
 
@@ -52,7 +53,7 @@ def run(config: Config, *, daemon: bool = False, pidfile: str | None = None, wor
             _raise_file_limit(config)
             if workers == 1:
                 return _work(config, up)
-            return _keep_workers(config, workers, up)
+            return _keep_workers(config, workers, up, silent=daemon)
     except ConfigError as error:
         return _failed(error)
 
@@ -64,10 +65,6 @@ def _place(
 
     What is returned is to be called when the server is up.
     """
-    if not daemon and not pidfile:
-        return _tell_manager
-    from vlcp.server.daemon import DaemonSettings, PidFile, detach, settle
-
     settings = config.settings(DaemonSettings, "daemon")
     path = pidfile or (settings.pidfile if daemon else None)
     file = stack.enter_context(PidFile(path)) if path else None
@@ -92,12 +89,24 @@ def _tell_manager() -> None:
     systemd.notify("READY=1")
 
 
-def _keep_workers(config: Config, count: int, up: Callable[[], None]) -> int:
-    """Run several servers side by side; they share their listening ports."""
+def _keep_workers(config: Config, count: int, up: Callable[[], None], *, silent: bool) -> int:
+    """Run several servers side by side; they share their listening ports.
+
+    `silent` ones say nothing on the standard streams once they are up, if this process goes to the background.
+    """
     from vlcp.server.workers import Supervisor
 
     if config.get("protocol.default.reuseport") is None:
         config.override("protocol.default.reuseport", True, "-F")
+    silent = silent and config.settings(DaemonSettings, "daemon").detach_process
+
+    def work(tell: Callable[[], None]) -> int:
+        def say_last() -> None:
+            if silent:
+                lead_nowhere()
+            tell()
+
+        return _work(config, say_last)
 
     def reopen_logs() -> None:
         try:
@@ -105,7 +114,7 @@ def _keep_workers(config: Config, count: int, up: Callable[[], None]) -> int:
         except ConfigError as error:
             logger.error("the configuration stays as it is: %s", error)
 
-    return Supervisor(count, lambda tell: _work(config, tell), up, reopen_logs).run()
+    return Supervisor(count, work, up, reopen_logs).run()
 
 
 def _work(config: Config, up: Callable[[], None]) -> int:
