@@ -44,7 +44,7 @@ class Loader:
         self._newest: dict[str, type[Module]] = {}
         """The classes that came by a reload, by loading path; others still refer to the earlier ones."""
         self._changes: set[asyncio.Task[None]] = set()
-        self._keeps_services = False
+        self._kept: list[Record] | None = None
         self._closed = False
 
     # -- asking
@@ -261,8 +261,7 @@ class Loader:
 
     async def _release(self, record: Record) -> None:
         """Let go of all dependencies at once, then free the services among them that nobody else needs."""
-        dependencies = [self._records[module_name(cls)] for cls in self.dependencies(record.cls)
-                        if module_name(cls) in self._records]  # fmt: skip
+        dependencies = [other for other in self._records.values() if record.name in other.dependents]
         for dependency in dependencies:
             dependency.dependents.discard(record.name)
         for dependency in dependencies:
@@ -273,7 +272,9 @@ class Loader:
     async def _free(self, record: Record) -> None:
         """Unload a service that nobody needs."""
         needless = record.cls.service and not record.dependents and not record.explicit
-        if needless and record.state is not State.UNLOADING and not self._keeps_services:
+        if self._kept is not None:
+            self._kept.append(record)
+        elif needless and record.state is not State.UNLOADING:
             await self.unload(record.name)
 
     async def unload_all(self) -> None:
@@ -298,12 +299,12 @@ class Loader:
     @contextlib.asynccontextmanager
     async def keeping_services(self) -> AsyncIterator[None]:
         """Meanwhile services that nobody needs stay: those who did will be back."""
-        self._keeps_services = True
+        self._kept = kept = list[Record]()
         try:
             yield
         finally:
-            self._keeps_services = False
-            for record in self.records():
+            self._kept = None
+            for record in kept:
                 await self._free(record)
 
     def _change(self, record: Record, work: Coroutine[Any, Any, None], what: str) -> None:

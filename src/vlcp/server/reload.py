@@ -59,18 +59,14 @@ class Reloader:
                 raise
             restarted = self._with_dependents(r for r in records if not _is_replaced(r, new[r]))
             before = {record: record.instance for record in restarted}
-            try:
-                await self._run(new, restarted)
-            except Exception as error:
-                logger.error(
-                    "the old code is put back: %s",
-                    text_of(error),
-                    exc_info=None if is_expected(error) else error,
-                )
-                generation.undo()
-                touched = any(record.instance is not instance for record, instance in before.items())
-                await self._run_again(old, restarted if touched else {})
-                raise _refusal(error) from error
+            async with self._server.loader.keeping_services():
+                try:
+                    await self._run(new, restarted)
+                except Exception as error:
+                    generation.undo()
+                    touched = any(record.instance is not instance for record, instance in before.items())
+                    await self._run_again(old, restarted if touched else {}, error)
+                    raise _refusal(error) from error
             logger.info("reloaded: %s", ", ".join(sorted(record.name for record in records)))
 
     # -- which
@@ -111,7 +107,10 @@ class Reloader:
         if restarted:
             await self._restart(restarted)
 
-    async def _run_again(self, classes: Classes, restarted: Explicit) -> None:
+    async def _run_again(self, classes: Classes, restarted: Explicit, reason: Exception) -> None:
+        """Put the old code back."""
+        trace = None if is_expected(reason) else reason
+        logger.error("the old code is put back: %s", text_of(reason), exc_info=trace)
         try:
             await self._run(classes, restarted)
         except Exception as error:
@@ -150,19 +149,18 @@ class Reloader:
         was_ready = ready.is_set()
         ready.clear()
         try:
-            async with loader.keeping_services():
-                for record in records:
-                    if record.instance is not None:
-                        record.instance.reloading = True
-                await asyncio.gather(*(loader.unload(record.name) for record in records))
-                begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
-                await asyncio.gather(*map(loader.outcome, begun))
+            for record in records:
+                if record.instance is not None:
+                    record.instance.reloading = True
+            await asyncio.gather(*(loader.unload(record.name) for record in records))
+            begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
+            await asyncio.gather(*map(loader.outcome, begun))
         finally:
             if was_ready:
                 ready.set()
-        for record in begun:
-            if record.state is not State.SUCCEEDED:
-                raise record.failure()
+        failed = [record for record in begun if record.state is not State.SUCCEEDED]
+        if failed:
+            raise failed[0].failure()
 
 
 def files_of(cls: type[Module]) -> set[str]:
@@ -186,6 +184,5 @@ def _found(record: Record) -> type[Module]:
 
 
 def _refusal(error: Exception) -> ModuleError:
-    if isinstance(error, ModuleError):
-        return error
-    return ModuleError(f"cannot reload: {text_of(error)}; the old code runs on", status_of(error) or 500)
+    status = error.status if isinstance(error, ModuleError) else status_of(error) or 500
+    return ModuleError(f"cannot reload: {text_of(error)}; the old code runs on", status)
