@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 PARKING_LIMIT = 120.0
 """Seconds that a call waits for a module that is still loading."""
 GRACE = 0.5
-"""Seconds that calls under way may take to end by themselves when the server stops."""
+"""Seconds that calls under way may take to end by themselves when the server stops, and then when cancelled."""
 
 
 class Registry:
@@ -119,16 +119,19 @@ class Registry:
         self._closing = True
         for event in self._loading.values():
             event.set()
+        await self._until_idle()
+        self._interrupted = self._under_way.copy()
+        for task in self._interrupted:
+            task.cancel()
+        await self._until_idle()
+        for task in self._under_way:
+            logger.error("the call in the task %r did not end when it was cancelled", task.get_name())
+
+    async def _until_idle(self) -> None:
         if self._under_way:
             self._idle.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), GRACE)
-        self._interrupted = self._under_way.copy()
-        for task in self._interrupted:
-            task.cancel()
-        while self._under_way:
-            self._idle.clear()
-            await self._idle.wait()
 
     async def _parked(self, module: str) -> Target:
         if module in self._loading:

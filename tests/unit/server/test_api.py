@@ -1,6 +1,7 @@
 """Calls between modules: criteria, public APIs, time limits, calls that nobody waits for, and the end of the server."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
@@ -360,3 +361,26 @@ async def test_figures_of_calls(server: Server) -> None:
     assert server.apis.statistics() == {
         "targets": 1, "loading": 0, "calls": 3, "failed": 1, "answered with an error": 1,
     }  # fmt: skip
+
+
+async def test_a_call_that_does_not_end_holds_nothing_up(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = asyncio.Event()
+
+    class Stubborn(Module):
+        @api
+        async def stay(self) -> None:
+            """Swallow what it should not."""
+            while not release.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await release.wait()
+
+    await server.load(Stubborn)
+    task = asyncio.create_task(server.apis.serve("stubborn", "stay", {}), name="stubborn call")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await server.apis.close()
+    assert "the call in the task 'stubborn call' did not end when it was cancelled" in caplog.text
+    release.set()
+    await task
