@@ -54,7 +54,8 @@ class Installer:
     def __init__(self, desired: Desired, log: logging.Logger, on_retry: Callable[[], None]) -> None:
         self.installed = Installed()
         self.refused: dict[FlowKey | int, Refusal] = {}
-        self._desired = desired
+        self.desired = desired
+        """What the switch shall hold. It may be exchanged between two calls."""
         self._log = log
         self._on_retry = on_retry
         self._deferred: set[FlowKey | int] = set()
@@ -76,12 +77,12 @@ class Installer:
 
     async def send_everything(self, connection: OpenFlowConnection, protection: Protection) -> int:
         """Send the whole difference; the number of changes. Errors as `OpenFlowConnection.bundle`."""
-        self._desired.take_touched()
+        self.desired.take_touched()
         return await self._send(connection, self._all_keys(), protection)
 
     async def send_touched(self, connection: OpenFlowConnection, protection: Protection) -> int:
         """Send what changed since the last time, and what had to wait."""
-        keys = self._desired.take_touched() | self._deferred
+        keys = self.desired.take_touched() | self._deferred
         return await self._send(connection, keys, protection)
 
     def statistics(self) -> dict[str, int]:
@@ -92,7 +93,7 @@ class Installer:
 
     def _all_keys(self) -> Iterator[FlowKey | int]:
         """Everything desired or installed, without a large set of both."""
-        desired, installed = self._desired, self.installed
+        desired, installed = self.desired, self.installed
         yield from list(desired.groups)
         yield from list(desired.flows)
         yield from (group for group in list(installed.groups) if group not in desired.groups)
@@ -122,7 +123,7 @@ class Installer:
         changes: dict[FlowKey | int, Change] = {}
         rest = iter(keys)
         while part := list(islice(rest, TURN)):
-            changes.update((change.key, change) for change in difference(self._desired, self.installed, part))
+            changes.update((change.key, change) for change in difference(self.desired, self.installed, part))
             if self.refused:
                 self._forget_refusals(part, changes)
             if len(part) == TURN:

@@ -15,26 +15,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from vlcp.datapath.facts import Facts, SwitchSource
+from vlcp.datapath.derivation import FREEZE_AFTER, Derivation, OpenStore
+from vlcp.datapath.facts import Facts
 from vlcp.datapath.install import Installer
 from vlcp.datapath.packets import answer, packet_out
 from vlcp.datapath.tables import Desired, Installed, Protection
-from vlcp.derive.graph import Cell, FailedError
 from vlcp.derive.plain import PlainView
 from vlcp.derive.plan import Plan
-from vlcp.derive.view import Source
 from vlcp.flow import facts as fact_keys
 from vlcp.flow.explain import Explanation, explain
 from vlcp.flow.rules import Feature, feature_of, scope_of
 from vlcp.link.openflow import OpenFlowConnection
 from vlcp.wire.openflow import Message, PacketIn, PortDesc, PortReason, PortStatus
-
-SLICE = 0.005
-"""Seconds that settling may hold the event loop."""
 
 RETRY = 1.0
 """Seconds until a switch that could not be updated is tried again, if it is still connected."""
@@ -42,35 +38,9 @@ RETRY = 1.0
 PATIENCE = 60.0
 """Seconds in which a switch must have told what it holds, and taken what is sent."""
 
-FREEZE_AFTER = 300
-"""Cells that run, or names that join, before the heap is taken out of the cyclic collector's sight: one pass over it
-holds the event loop for longer than all the rest."""
 
-
-class StoredFacts(Source, Protocol):
-    """The store's mirror, as a switch needs it."""
-
-    def want(self, keys: Iterable[str] = (), directories: Iterable[str] = ()) -> None: ...
-
-    def release(self, keys: Iterable[str] = (), directories: Iterable[str] = ()) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class StoreChange(Protocol):
-    """What the store's mirror says has changed."""
-
-    @property
-    def keys(self) -> Iterable[str]: ...
-
-    @property
-    def joined(self) -> Mapping[Any, Iterable[str]]: ...
-
-    @property
-    def left(self) -> Mapping[Any, Iterable[str]]: ...
-
-    @property
-    def directories(self) -> Iterable[str]: ...
+class FeatureError(Exception):
+    """Features cannot be exchanged for others: the rules of the new ones fail. The text says which and how."""
 
 
 @dataclass(slots=True)
@@ -88,7 +58,7 @@ class Switch:
     def __init__(
         self,
         datapath_id: int,
-        open_store: Callable[[Callable[[StoreChange], None]], StoredFacts],
+        open_store: OpenStore,
     ) -> None:
         self.datapath_id = datapath_id
         self.log = logging.getLogger(f"{__name__}.{datapath_id:016x}")
@@ -98,33 +68,78 @@ class Switch:
         self._working = False
         self._problem = ""
         self.facts = Facts(self._news.set)
-        self._stored = open_store(self._store_changed)
-        self._source = SwitchSource(self.facts, self._stored)
-        self.desired = Desired()
+        self._open_store = open_store
+        self._derivation = self._derive({})
+        self._next: Derivation | None = None
+        """What is worked out aside, to take the place of the other."""
+        self._exchanging = False
         self._installer = Installer(self.desired, self.log, self._news.set)
-        self._plan = Plan(self._source, self.desired.exchange)
-        self._features: dict[int, Feature] = {}
         self._connections: list[OpenFlowConnection] = []
         self._synchronised = False
         self._held = True
+
+    def _derive(self, settings: Mapping[str, Any]) -> Derivation:
+        return Derivation(self.facts, self._open_store, self._news.set, settings)
+
+    @property
+    def desired(self) -> Desired:
+        """What the switch shall hold."""
+        return self._derivation.desired
+
+    @property
+    def _plan(self) -> Plan:
+        return self._derivation.plan
 
     # What happens to the switch.
 
     def add_feature(self, feature: Feature, settings: Any) -> None:
         """From now on the switch does what this feature wants; its rules read these settings."""
-        self._features[feature.number] = feature
         self.facts.set(fact_keys.settings(feature.name), settings)
-        for root in feature.roots:
-            self._plan.add_root(root)
+        for derivation in self._derivations():
+            derivation.add(feature)
         self._news.set()
 
     def remove_feature(self, feature: Feature) -> None:
         """Withdraw all that this feature wants."""
-        del self._features[feature.number]
         self.facts.set(fact_keys.settings(feature.name), None)
-        for root in feature.roots:
-            self._plan.remove_root(root)
+        for derivation in self._derivations():
+            derivation.remove(derivation.features[feature.number])
         self._news.set()
+
+    async def prepare(self, features: Mapping[Feature, Any]) -> None:
+        """Work out aside what the switch shall hold with other features in the place of those with their numbers.
+
+        Returns when it is worked out: then call `exchange` or `discard`. Raises `FeatureError` when a rule fails that
+        did not fail before.
+        """
+        new = self._derive({feature.name: settings for feature, settings in features.items()})
+        replaced = {feature.number: feature for feature in features}
+        for number, feature in self._derivation.features.items():
+            new.add(replaced.get(number, feature))
+        self._next = new
+        self._news.set()
+        async with self._rested:
+            await self._rested.wait_for(lambda: new.complete)
+        known = {str(cell) for cell in self._derivation.failures()}
+        if failures := sorted(f"{cell}: {cell.error!r}" for cell in new.failures() if str(cell) not in known):
+            raise FeatureError(
+                f"{len(failures)} rules fail on switch {self.datapath_id:016x}, first {failures[0]}"
+            )
+
+    async def exchange(self, features: Mapping[Feature, Any]) -> None:
+        """Make what was prepared count; the difference goes out as any other does. Returns when it was sent."""
+        for feature, settings in features.items():
+            self.facts.set(fact_keys.settings(feature.name), settings)
+        self._exchanging = True
+        self._news.set()
+        async with self._rested:
+            await self._rested.wait_for(lambda: not self._exchanging)
+
+    def discard(self) -> None:
+        """Forget what was prepared; nothing happens if there is nothing."""
+        if self._next is not None:
+            self._next.close()
+            self._next = None
 
     def release(self) -> None:
         """Every startup module is loaded: from now on flows are sent."""
@@ -161,7 +176,8 @@ class Switch:
 
     def close(self) -> None:
         """Forget the switch. It keeps its flows."""
-        self._stored.close()
+        self.discard()
+        self._derivation.close()
 
     async def run(self) -> None:
         """Settle and push, again and again. Whatever fails is logged and tried again."""
@@ -181,6 +197,8 @@ class Switch:
 
     async def _turn(self) -> None:
         await self._settle()
+        if self._exchanging:
+            self._exchange()
         if self.connection is not None and not self._held:
             await self._push(self.connection)
 
@@ -202,41 +220,32 @@ class Switch:
 
     # Working out.
 
-    def _store_changed(self, change: StoreChange) -> None:
-        self._plan.change(change.keys, change.joined, change.left, change.directories)
-        self._news.set()
+    def _derivations(self) -> list[Derivation]:
+        return [derivation for derivation in (self._derivation, self._next) if derivation is not None]
 
-    async def _settle(self) -> None:
-        """Run everything that is stale; what the facts say meanwhile is taken in, so that it ends in one state."""
+    def _take_facts(self) -> None:
         change = self.facts.take()
         if sum(map(len, change.joined.values())) > FREEZE_AFTER:
             gc.freeze()
-        self._plan.change(*change)
-        loop, runs = asyncio.get_running_loop(), self._plan.graph.runs
-        started = loop.time()
-        for _ in self._plan.steps():
-            if loop.time() - started > SLICE:
-                if self._plan.graph.runs - runs > FREEZE_AFTER:
-                    gc.freeze()
-                    runs = self._plan.graph.runs
-                self._fetch()
-                await asyncio.sleep(0)
-                started = loop.time()
-                self._plan.change(*self.facts.take())
-        self._fetch()
-        self._release()
+        for derivation in self._derivations():
+            derivation.change(change)
 
-    def _fetch(self) -> None:
-        """Ask the store for what is unread. Done early, since who reads the same later need not wait any more."""
-        keys, directories = self._plan.take_unread()
-        if keys or directories:
-            self._stored.want(_of_store(keys), _of_store(directories))
+    async def _settle(self) -> None:
+        """Work everything out; what the facts say meanwhile is taken in, so that it ends in one state."""
+        self._take_facts()
+        for derivation in self._derivations():
+            await derivation.settle(self._take_facts)
 
-    def _release(self) -> None:
-        """Stop watching what nobody reads."""
-        keys, directories = self._plan.take_released()
-        if keys or directories:
-            self._stored.release(_of_store(keys), _of_store(directories))
+    def _exchange(self) -> None:
+        """What was worked out aside takes the place of what counted until now."""
+        old, new, self._next = self._derivation, self._next, None
+        self._exchanging = False
+        if new is not None:
+            new.count()
+            new.desired.follow(old.desired)
+            self._derivation = new
+            self._installer.desired = new.desired
+            old.close()
 
     # Pushing.
 
@@ -304,7 +313,7 @@ class Switch:
     def _packet(self, connection: OpenFlowConnection, message: PacketIn) -> None:
         self.counters.packets += 1
         try:
-            effects = answer(PlainView(self._source), self._features, message)
+            effects = answer(PlainView(self._derivation.source), self._derivation.features, message)
         except Exception:
             self.log.exception("A packet could not be answered (table %d)", message.table)
             return
@@ -321,18 +330,12 @@ class Switch:
             "settled": self.settled,
             "flows": len(self.desired.flows),
             "groups": len(self.desired.groups),
-            "features": sorted(feature.name for feature in self._features.values()),
-            "failed": [f"{cell}: {cell.error}" for cell in self._first_failures()],
+            "features": sorted(feature.name for feature in self._derivation.features.values()),
+            "failed": [f"{cell}: {cell.error}" for cell in self._derivation.failures()],
             "refused": [str(refusal) for refusal in self._installer.refused.values()],
             "problem": self._problem,
             "conflicts": len(self.desired.conflicts),
         }
-
-    def _first_failures(self) -> Iterator[Cell]:
-        """Calls that failed by themselves, not because they read one that failed; kept by the plan or not."""
-        for cell in self._plan.graph.unsettled:
-            if cell.error is not None and not isinstance(cell.error, FailedError):
-                yield cell
 
     def explain(self, cookie: int) -> Explanation | None:
         """Why the flows with this cookie are there; None if the switch shall have none."""
@@ -344,7 +347,3 @@ class Switch:
         counters = self.counters
         ours = {name: getattr(counters, name) for name in counters.__slots__}
         return ours | self._installer.statistics() | self._plan.graph.statistics()
-
-
-def _of_store(keys: Iterable[Any]) -> list[str]:
-    return [key for key in keys if isinstance(key, str)]

@@ -73,6 +73,11 @@ class Desired:
         touched, self._touched = self._touched, set()
         return touched
 
+    def follow(self, before: Desired) -> None:
+        """Take the place of other wishes: what has to be compared is what is wanted differently now."""
+        keys: set[FlowKey | int] = {*before.flows, *before.groups, *self.flows, *self.groups}
+        self._touched = {key for key in keys if before.get(key) != self.get(key)} | before.take_touched()
+
     def get(self, key: FlowKey | int) -> FlowValue | bytes | None:
         """The desired value of a flow or group."""
         return self.groups.get(key) if isinstance(key, int) else self.flows.get(key)
