@@ -9,18 +9,21 @@ from pathlib import PurePath
 from typing import Any
 
 from vlcp.datapath.interfaces import Bridge
-from vlcp.datapath.switch import Switch
+from vlcp.datapath.switch import FeatureError, Switch
 from vlcp.flow.rules import Feature
 from vlcp.flow.tables import PATH
 from vlcp.link.address import Address, parse
 from vlcp.link.openflow import OpenFlowConnection
 from vlcp.server.api import BadParameterError, NotFoundError
-from vlcp.server.module import Module, api, depend
+from vlcp.server.module import Module, ModuleError, api, depend
 from vlcp.server.server import Server
 from vlcp.service.connection.openflowserver import OpenflowServer
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager
 from vlcp.wire.openflow import PortDescRequest, SetConfig, port_entries
+
+EXCHANGE_LIMIT = 20.0
+"""Seconds that new rules may take to read and work out what every switch shall hold."""
 
 
 @depend(OpenflowServer, OVSDBManager, ObjectDB)
@@ -36,6 +39,8 @@ class OpenflowManager(Module):
         self._awaited: dict[int, str] = {}
         """Switches that were never connected -> the database that names us as their controller."""
         self._features: dict[str, tuple[Feature, Any]] = {}
+        self._newcomers: dict[str, tuple[Feature, Any]] = {}
+        self._exchange: asyncio.Future[None] | None = None
 
     async def load(self) -> None:
         """Take every switch that connects; flows are sent once the startup modules are loaded."""
@@ -55,6 +60,39 @@ class OpenflowManager(Module):
         self._features[feature.name] = feature, settings
         for switch in self._switches.values():
             switch.add_feature(feature, settings)
+
+    async def exchange_feature(self, feature: Feature, settings: Any) -> None:
+        """Put a feature in the place of the one with its name, on every switch or on none; the difference is sent.
+
+        Those that come together, because one reload brings them, make one difference. Raises `ModuleError` when a rule
+        of the new ones fails.
+        """
+        self._newcomers[feature.name] = feature, settings
+        if self._exchange is None:
+            self._exchange = asyncio.ensure_future(self._exchange_features())
+        await asyncio.shield(self._exchange)
+
+    async def _exchange_features(self) -> None:
+        await asyncio.sleep(0)  # the others of the same reload are begun in the same turn of the event loop
+        (newcomers, self._newcomers), self._exchange = (self._newcomers, {}), None
+        features, switches = dict(newcomers.values()), self.switches()
+        try:
+            async with asyncio.timeout(EXCHANGE_LIMIT):
+                await asyncio.gather(*(switch.prepare(features) for switch in switches))
+        except FeatureError as error:
+            raise ModuleError(str(error), 409) from None
+        except TimeoutError:
+            raise ModuleError(f"the rules still wait for the store after {EXCHANGE_LIMIT:g} s", 503) from None
+        else:
+            self._features.update(newcomers)
+            await asyncio.gather(*(switch.exchange(features) for switch in switches))
+        finally:
+            for switch in switches:
+                switch.discard()
+
+    def has_feature(self, feature: Feature) -> bool:
+        """Whether there is a feature of this name."""
+        return feature.name in self._features
 
     def remove_feature(self, feature: Feature) -> None:
         """Withdraw what this feature wants from every switch."""
