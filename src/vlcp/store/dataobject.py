@@ -28,13 +28,13 @@ class DataObject:
     """The base of an author's objects. Attributes are JSON values; those that begin with `_` are not stored.
 
     `prefix`: what the keys begin with; `indices`: the attributes that make up the rest of the key, in order.
-    `unique`: name -> attributes whose values together no two objects may share; a missing value claims nothing.
+    `unique`: pairs of a name and attributes whose values together no two objects share; a missing value claims nothing.
     `references`: attributes that hold the key, or a list of keys, of objects that are kept together with this one.
     """
 
     prefix: ClassVar[str]
     indices: ClassVar[tuple[str, ...]] = ()
-    unique: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    unique: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
     references: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -99,7 +99,7 @@ class DataObject:
     def claims(self) -> list[str]:
         """The keys that only one object may own."""
         found = []
-        for name, attributes in self.unique.items():
+        for name, attributes in self.unique:
             values = [getattr(self, attribute, None) for attribute in attributes]
             if all(value is not None for value in values):
                 found.append(f"{self.prefix}/{_escaped(name)}/{'.'.join(map(_escaped, values))}")

@@ -58,11 +58,11 @@ async def test_json_values_are_kept(call: Call) -> None:
 
 
 async def test_a_value_expires_by_the_store_s_time(call: Call) -> None:
-    await call("set", key="a", value=1, timeout="0.03")
-    await call("mset", kvpairs={"b": 1, "c": 1}, timeout=0.03)
+    await call("set", key="a", value=1, timeout="0.3")
+    await call("mset", kvpairs={"b": 1, "c": 1}, timeout=0.3)
     await call("set", key="c", value=2)
     assert await call("mget", keys=["a", "b", "c"]) == [1, 1, 2]
-    await asyncio.sleep(0.04)
+    await asyncio.sleep(0.31)
     assert await call("mget", keys=["a", "b", "c"]) == [None, None, 2]
     assert await call("update", key="a", updater=lambda key, value: [value]) == [None]
     await asyncio.sleep(0.1)
