@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peers.controller import Controller
+from peers.controller import Controller, free_port
 from sim.fakeswitch import FakeSwitch
 from vlcp.server.finder import find
 from vlcp.server.module import NoSuchModuleError
@@ -56,7 +56,10 @@ class SwitchBeside:
 def everything(directory: Path) -> Iterator[Controller]:
     """A running controller with all of them and a switch. What listens, listens at places of its own."""
     paths = [path for path in (*KNOWN["modules"], *KNOWN["proxies"], EMBEDDED) if exists(path)]
+    port = free_port()
     own = {
+        "module.httpserver.vhost.api.urls": (f"tcp://127.0.0.1:{port}",),
+        "module.remotecall.target_url_map": {"knowledge": (f"http://127.0.0.1:{port}",)},
         "module.openflowserver.url": f"unix://{directory}/openflow",
         "module.jsonrpcserver.url": f"unix://{directory}/jsonrpc",
         "module.console.telnetconsole": "tcp://127.0.0.1:0",

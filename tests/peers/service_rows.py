@@ -138,3 +138,16 @@ SWITCHES: list[Row] = [
     Over("openflowmanager/lastacquiredtables", {}, lambda c, r: r[0] == r[1][""] and r[0][0][1] == 0,
          {"vhost": 5}, 400, "parameter 'vhost': expected `str`"),
 ]  # fmt: skip
+
+
+# Other controllers; here it is the same one
+
+
+def _call(module: str) -> dict[str, Any]:
+    return {"remote_module": module, "method": "get", "timeout": "5", "params": {"key": "remote"}}
+
+
+REMOTE: list[Row] = [
+    Over("remotecall/call", _call("knowledge"), lambda c, r: r == "near", _call("nosuch"), 404, "knowledge",
+         (("knowledge/set", {"key": "remote", "value": "near"}),)),
+]  # fmt: skip
