@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.host import Host, running
-from store.remote import Process
+from store.remote import Process, Remote, opened
 from store.shared import shared
 from vlcp.store.contract import Backend
 from vlcp.store.embedded import EmbeddedBackend
@@ -56,3 +56,35 @@ async def other(backend: Backend) -> AsyncIterator[Host]:
     """Another process at the same store."""
     async with running(backend) as host:
         yield host
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "store.db")
+
+
+@pytest.fixture
+async def local(path: str) -> AsyncIterator[EmbeddedBackend]:
+    """The store, open in this process."""
+    backend = EmbeddedBackend(path)
+    await backend.open()
+    yield backend
+    await backend.close()
+
+
+@pytest.fixture
+async def remote(local: EmbeddedBackend, path: str, processes: list[Process]) -> AsyncIterator[Remote]:
+    """The same store, open in another process."""
+    async with opened(processes[0], path) as remote:
+        yield remote
+
+
+@pytest.fixture
+async def mortal(local: EmbeddedBackend, path: str) -> AsyncIterator[Remote]:
+    """The same store, open in another process that may be killed."""
+    process = Process()
+    try:
+        async with opened(process, path) as remote:
+            yield remote
+    finally:
+        process.end()

@@ -41,6 +41,10 @@ def encode(key: str, value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+Told = list[tuple[frozenset[str] | None, str]]
+"""Keys and revisions, as a watcher is told them."""
+
+
 class Host:
     """One process that uses a store."""
 
@@ -68,3 +72,17 @@ async def running(backend: Backend) -> AsyncIterator[Host]:
         yield host
     finally:
         await host.mirror.stop()
+
+
+@contextlib.asynccontextmanager
+async def following(backend: Backend, directory: str = "d/") -> AsyncIterator[Told]:
+    """What is told of a directory and of the key `a`."""
+    told: Told = []
+    watcher = backend.watch(lambda keys, revision: told.append((keys, revision)))
+    await watcher.add(["a"], [directory])
+    yield told
+    watcher.close()
+
+
+def count(backend: Backend, name: str) -> int:
+    return int(backend.statistics()[name])

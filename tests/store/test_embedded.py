@@ -29,12 +29,6 @@ from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.log import LOG_LENGTH
 from vlcp.store.table import directory_of
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "store.db")
-
-
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda key: not key.endswith("/"))
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import signal
 import sqlite3
 import statistics
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,61 +14,11 @@ import pytest
 from effort import effort
 from store import history
 from store.conformance import CLAUSES, value, write
-from store.host import until
+from store.host import count, following, until
 from store.remote import Process, Remote, opened
 from store.shared import shared
-from vlcp.store import log
-from vlcp.store.contract import Backend, Committed, Preconditions, StoreUnavailableError
+from vlcp.store.contract import Committed, Preconditions
 from vlcp.store.embedded import EmbeddedBackend
-
-Told = list[tuple[frozenset[str] | None, str]]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "store.db")
-
-
-@pytest.fixture
-async def local(path: str) -> AsyncIterator[EmbeddedBackend]:
-    """The store, open in this process."""
-    backend = EmbeddedBackend(path)
-    await backend.open()
-    yield backend
-    await backend.close()
-
-
-@pytest.fixture
-async def remote(local: EmbeddedBackend, path: str, processes: list[Process]) -> AsyncIterator[Remote]:
-    """The same store, open in another process."""
-    async with opened(processes[0], path) as remote:
-        yield remote
-
-
-@pytest.fixture
-async def mortal(local: EmbeddedBackend, path: str) -> AsyncIterator[Remote]:
-    """The same store, open in another process that may be killed."""
-    process = Process()
-    try:
-        async with opened(process, path) as remote:
-            yield remote
-    finally:
-        process.end()
-
-
-@contextlib.asynccontextmanager
-async def following(backend: Backend, directory: str = "d/") -> AsyncIterator[Told]:
-    """What is told of a directory and of the key `a`."""
-    told: Told = []
-    watcher = backend.watch(lambda keys, revision: told.append((keys, revision)))
-    await watcher.add(["a"], [directory])
-    yield told
-    watcher.close()
-
-
-def count(backend: Backend, name: str) -> int:
-    return int(backend.statistics()[name])
-
 
 # Speed.
 
@@ -123,9 +68,8 @@ async def test_commits_of_all_are_told_once_in_one_order(
         assert here == there
         assert len({revision for _, revision in here}) == len(here)
     with sqlite3.connect(path) as connection:
-        assert [revision for _, revision in here] == [
-            revision for (revision,) in connection.execute("SELECT revision FROM log ORDER BY number")
-        ]
+        logged = [revision for (revision,) in connection.execute("SELECT revision FROM log ORDER BY number")]
+    assert [revision for _, revision in here][-len(logged) :] == logged
     connection.close()
     await third.close()
 
@@ -213,251 +157,7 @@ async def test_histories_show_lost_updates_of_processes(tmp_path: Path, processe
         history.check(recorded)
 
 
-# Faults.
-
-
-async def test_a_process_killed_in_a_transaction_leaves_nothing_of_it(
-    local: EmbeddedBackend, mortal: Remote
-) -> None:
-    await write(local, a=b"1")
-    with pytest.raises(EOFError):
-        await mortal.call("die_writing")
-    mortal.process.wait()
-    version = await write(local, a=b"2")
-    assert (await local.read(["a", "half"], ["d/"])).entries == {"a": (b"2", version), "half": None}
-    assert local.keys() == ["a"]
-    await until(lambda: count(local, "peers") == 0)
-    assert local.statistics()["state"] == "open"
-
-
-async def test_a_commit_whose_wake_up_never_came_is_seen_soon(local: EmbeddedBackend, mortal: Remote) -> None:
-    async with following(local) as told:
-        begin = time.monotonic()
-        with pytest.raises(EOFError):
-            await mortal.call("die_silently", "d/last")
-        await until(lambda: bool(told))
-        assert time.monotonic() - begin < 2
-    assert told[0][0] == frozenset({"d/last"})
-
-
-def _sockets(path: str) -> set[str]:
-    return {name for name in os.listdir(f"{path}.peers") if name.endswith(".sock")}
-
-
-async def test_a_socket_that_was_removed_is_made_again(
-    local: EmbeddedBackend, remote: Remote, path: str
-) -> None:
-    before = _sockets(path)
-    assert len(before) == 2
-    for name in before:
-        os.unlink(f"{path}.peers/{name}")
-    await remote.call("commit", Preconditions(), {"d/unheard": b"1"})
-    async with following(local) as told:
-        await until(lambda: local.keys() == ["d/unheard"])
-        await until(lambda: len(_sockets(path)) == 2 and count(local, "peers") == 1)
-        assert not before & _sockets(path)
-        received = count(local, "wakeups_received")
-        await remote.call("commit", Preconditions(), {"d/heard": b"1"})
-        await until(lambda: frozenset({"d/heard"}) in [keys for keys, _ in told])
-        assert count(local, "wakeups_received") > received
-
-
-async def test_sockets_of_the_dead_are_removed_and_rights_are_narrow(
-    local: EmbeddedBackend, mortal: Remote, path: str
-) -> None:
-    assert [os.stat(each).st_mode & 0o777 for each in (path, f"{path}.peers", f"{path}.lock")] == [
-        0o600,
-        0o700,
-        0o600,
-    ]
-    await until(lambda: count(local, "peers") == 1)
-    mortal.process.kill()
-    mortal.process.wait()
-    assert len(_sockets(path)) == 2
-    await write(local, a=b"1")
-    await until(lambda: len(_sockets(path)) == 1)
-    await local.close()
-    assert _sockets(path) == set()
-
-
-async def test_without_sockets_changes_are_seen_all_the_same(
-    path: str, processes: list[Process], caplog: pytest.LogCaptureFixture
-) -> None:
-    backend = EmbeddedBackend(path)
-    backend._wakeups._directory = Path("/proc/nowhere")
-    await backend.open()
-    async with opened(processes[0], path) as remote, following(backend) as told:
-        await remote.call("commit", Preconditions(), {"d/x": b"1"})
-        await until(lambda: [keys for keys, _ in told] == [frozenset({"d/x"})])
-    await backend.close()
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "other processes cannot wake this one, it looks now and then"
-    ]
-
-
-async def test_a_stopped_process_holds_nobody_up_and_catches_up(
-    local: EmbeddedBackend, mortal: Remote
-) -> None:
-    await mortal.call("commit", Preconditions(), {"a": b"0"})
-    mortal.process.send_signal(signal.SIGSTOP)
-    try:
-        begin = time.monotonic()
-        for number in range(200):
-            await write(local, a=str(number).encode())
-        assert time.monotonic() - begin < 10
-    finally:
-        mortal.process.send_signal(signal.SIGCONT)
-    async with asyncio.timeout(5):
-        while await mortal.call("value", "a") != b"199":  # noqa: ASYNC110 (it happens elsewhere)
-            await asyncio.sleep(0.005)
-    assert (await mortal.call("statistics"))["reloads"] == 0
-
-
-async def test_who_is_further_behind_than_the_log_reads_everything(
-    local: EmbeddedBackend, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log, "LOG_LENGTH", 20)
-    late = EmbeddedBackend(path)
-    await late.open()
-    await write(local, a=b"1", d__x=b"1", d__gone=b"1")
-    await until(lambda: len(late.keys()) == 3)
-    async with following(late) as told:
-        with _held_up(late):
-            for number in range(30):
-                await write(local, a=str(number).encode())
-            await write(local, d__gone=None, d__new=b"1")
-        await until(lambda: bool(told))
-        assert told[0] == (None, (await late.read()).revision)
-        assert late.keys() == ["a", "d/new", "d/x"]
-        assert (await late.read(["a"], ["d/"])).entries == (await local.read(["a"], ["d/"])).entries
-        version = await write(local, a=b"after")
-        await until(lambda: len(told) == 2)
-        assert told[1] == (frozenset({"a"}), version)
-    assert count(late, "reloads") == 1
-    assert count(local, "log_rows") == 20
-    await late.close()
-
-
-@contextlib.contextmanager
-def _held_up(backend: EmbeddedBackend) -> Iterator[None]:
-    """The thread of a store is busy."""
-    executor = backend._executor
-    assert executor is not None
-    release = _lock()
-    blocked = executor.submit(release.acquire)
-    yield
-    release.release()
-    blocked.result(5)
-    release.release()
-
-
-def _lock() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-async def test_changes_by_hand_are_noticed(local: EmbeddedBackend, path: str) -> None:
-    await write(local, a=b"1")
-    async with following(local) as told:
-        connection = sqlite3.connect(path)
-        connection.execute("UPDATE entries SET value = x'32', version = 'by hand' WHERE key = 'a'")
-        connection.commit()
-        connection.close()
-        await until(lambda: bool(told))
-    assert [keys for keys, _ in told] == [None]
-    assert (await local.read(["a"])).entries["a"] == (b"2", "by hand")
-
-
-async def test_a_program_that_locks_the_file_delays_commits(local: EmbeddedBackend, path: str) -> None:
-    await write(local, a=b"1")
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    committing = asyncio.create_task(write(local, a=b"2"))
-    begin = time.monotonic()
-    while time.monotonic() - begin < 3:
-        assert await value(local, "a") == b"1"
-        await asyncio.sleep(0.1)
-    connection.execute("ROLLBACK")
-    connection.close()
-    await committing
-    assert await value(local, "a") == b"2"
-    assert count(local, "failures") == 0
-
-
-async def test_a_program_that_keeps_the_file_locked_is_an_error(
-    local: EmbeddedBackend, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vlcp.store.database.PATIENCE", 0.2)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailableError, match=f"{path}: database is locked"):
-        await write(local, a=b"1")
-    connection.execute("ROLLBACK")
-    connection.close()
-    await write(local, a=b"2")
-    assert local.statistics()["state"] == "open"
-
-
-async def test_a_file_that_is_removed_is_an_error_until_it_is_back(
-    local: EmbeddedBackend, path: str, tmp_path: Path
-) -> None:
-    await write(local, a=b"1")
-    kept = tmp_path / "kept"
-    os.rename(path, kept)
-    with pytest.raises(StoreUnavailableError, match=f"{path} was removed or replaced while it was in use"):
-        await write(local, a=b"2")
-    assert local.statistics()["state"] == "failing"
-    assert await value(local, "a") == b"1"
-    os.rename(kept, path)
-    await write(local, a=b"3")
-    assert await value(local, "a") == b"3"
-    assert local.statistics()["state"] == "open"
-
-
-async def test_the_end_of_a_file_is_noticed_without_a_commit(local: EmbeddedBackend, path: str) -> None:
-    os.unlink(path)
-    await until(lambda: local.statistics()["state"] == "failing")
-
-
-async def test_a_file_in_the_place_of_ours_is_not_touched(
-    local: EmbeddedBackend, path: str, tmp_path: Path
-) -> None:
-    await write(local, a=b"old")
-    spare = EmbeddedBackend(str(tmp_path / "spare.db"))
-    await spare.open()
-    await write(spare, a=b"new")
-    await spare.close()
-    os.rename(tmp_path / "spare.db", path)
-    before = Path(path).read_bytes()  # noqa: ASYNC240 (a few pages)
-    for _ in range(3):
-        with pytest.raises(StoreUnavailableError, match="removed or replaced"):
-            await write(local, a=b"2")
-    assert await value(local, "a") == b"old"
-    await local.close()
-    assert Path(path).read_bytes() == before  # noqa: ASYNC240 (a few pages)
-    os.unlink(f"{path}-wal")
-    await local.open()
-    assert await value(local, "a") == b"new"
-
-
-async def test_a_file_without_a_log_gets_one(path: str) -> None:
-    backend = EmbeddedBackend(path)
-    await backend.open()
-    version = await write(backend, a=b"1")
-    await backend.close()
-    connection = sqlite3.connect(path)
-    connection.execute("DROP TABLE log")
-    connection.commit()
-    connection.close()
-    other = EmbeddedBackend(path)
-    await asyncio.gather(backend.open(), other.open())
-    assert (await backend.read(["a"])).entries["a"] == (b"1", version)
-    async with following(backend) as told:
-        version = await write(other, a=b"2")
-        await until(lambda: told == [(frozenset({"a"}), version)])
-    await backend.close()
-    await other.close()
+# Company.
 
 
 async def test_many_that_begin_at_once_create_one_file(path: str) -> None:

@@ -80,13 +80,8 @@ class Database:
             self._position = Position()
             with self.transaction(writing=False) as transaction:
                 return transaction.everything(), transaction.position.revision
-        except (
-            OSError,
-            ValueError,
-            sqlite3.Error,
-            StoreUnavailableError,
-        ) as error:  # ValueError: a NUL in the path
-            self.close()
+        except (OSError, ValueError, sqlite3.Error, StoreUnavailableError) as error:
+            self.close()  # (a ValueError is a NUL in the path)
             raise StoreFileError(f"cannot use {self._path} as a store: {error}") from error
         except StoreFileError:
             self.close()
