@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+import contextlib
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -46,7 +47,7 @@ class OpenflowManager(Module):
         """Take every switch that connects; flows are sent once the startup modules are loaded."""
         self.dependency(OpenflowServer).handle(self._serve)
         self.dependency(OVSDBManager).follow_bridges(self._follow_bridges)
-        self.spawn(self._release(), name="wait for the startup modules")
+        self.spawn(self._release(), name="wait for the startup modules", background=True)
 
     async def unload(self) -> None:
         """Leave the switches as they are."""
@@ -67,14 +68,26 @@ class OpenflowManager(Module):
         Those that come together, because one reload brings them, make one difference. Raises `ModuleError` when a rule
         of the new ones fails.
         """
+        if not self.has_feature(feature):
+            raise ModuleError(f"feature {feature.name!r} has another name than before: unload and load its module", 409)
         self._newcomers[feature.name] = feature, settings
         if self._exchange is None:
-            self._exchange = asyncio.ensure_future(self._exchange_features())
+            self._exchange = asyncio.get_running_loop().create_future()
+            self.spawn(self._exchange_all(self._exchange), name="exchange features")
         await asyncio.shield(self._exchange)
 
-    async def _exchange_features(self) -> None:
+    async def _exchange_all(self, done: asyncio.Future[None]) -> None:
         await asyncio.sleep(0)  # the others of the same reload are begun in the same turn of the event loop
         (newcomers, self._newcomers), self._exchange = (self._newcomers, {}), None
+        try:
+            await self._exchange_features(newcomers)
+        except ModuleError as error:
+            done.set_exception(error)
+        finally:
+            if not done.done():
+                done.set_result(None)
+
+    async def _exchange_features(self, newcomers: Mapping[str, tuple[Feature, Any]]) -> None:
         features, switches = dict(newcomers.values()), self.switches()
         try:
             async with asyncio.timeout(EXCHANGE_LIMIT):
@@ -84,8 +97,15 @@ class OpenflowManager(Module):
         except TimeoutError:
             raise ModuleError(f"the rules still wait for the store after {EXCHANGE_LIMIT:g} s", 503) from None
         else:
-            self._features.update(newcomers)
-            await asyncio.gather(*(switch.exchange(features) for switch in switches))
+            old, self._features = self._features, {**self._features, **newcomers}
+            with contextlib.suppress(TimeoutError):  # what cannot be sent now is sent when it can
+                async with asyncio.timeout(EXCHANGE_LIMIT):
+                    await asyncio.gather(*(switch.exchange(features) for switch in switches))
+            for switch in self.switches():
+                if switch not in switches:  # it came meanwhile, with the old features
+                    for name, (feature, settings) in newcomers.items():
+                        switch.remove_feature(old[name][0])
+                        switch.add_feature(feature, settings)
         finally:
             for switch in switches:
                 switch.discard()
@@ -119,7 +139,9 @@ class OpenflowManager(Module):
             self.dependency(OVSDBManager).attach(datapath_id, switch.facts)
             if self.server.ready.is_set():
                 switch.release()
-            self._runs[datapath_id] = self.spawn(switch.run(), name=f"switch {datapath_id:016x}")
+            self._runs[datapath_id] = self.spawn(
+                switch.run(), name=f"switch {datapath_id:016x}", background=True
+            )
         return switch
 
     def _follow_bridges(self, database: str, bridges: Sequence[Bridge]) -> None:
