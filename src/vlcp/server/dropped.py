@@ -27,6 +27,12 @@ DROPPED = {key: reason for reason, keys in _REASONS.items() for key in keys.spli
 _SECTIONS = """
     main redisclient zookeeperclient protocol.raw protocol.redis protocol.zookeeper
     module.dockerplugin module.freearp module.icmpresponder module.l3router module.redisdb module.redisnotifier
-    module.vrouterapi module.vtepcontroller module.vxlancast module.vxlanvtep module.zookeeperdb"""
+    module.vtepcontroller module.vxlancast module.vxlanvtep module.zookeeperdb"""
 ABSENT = dict.fromkeys(_SECTIONS.split(), "this version has nothing that reads it")
 """Sections of earlier versions that belong to modules which do not exist here."""
+
+CHANGED = {
+    "daemon.detach_process": "None, which guessed it from the parent process",
+    "daemon.umask": "0, so that everybody may write to files that it makes",
+}
+"""Keys with another default than in version 2: what it was there, and why not now."""
