@@ -32,7 +32,7 @@ def main(
     Ends the program with status 1, and a message on standard error, when the server cannot start.
     """
     try:
-        config = _configuration(configpath)
+        config = configuration(configpath)
         if startup is not None:
             config.override("server.startup", tuple(startup), "startup")
         elif not config.get("server.startup"):
@@ -46,7 +46,8 @@ def main(
         sys.exit(status)
 
 
-def _configuration(path: str | Path | None) -> Config:
+def configuration(path: str | Path | None) -> Config:
+    """That of a file; None stands for /etc/vlcp.conf if there is one, '' for none. Raises `ConfigError`."""
     if path is None:
         path = DEFAULT_FILE if DEFAULT_FILE.exists() else ""
     return load(path) if path else Config("arguments")

@@ -68,7 +68,7 @@ class Server:
         """The startup modules that could not be loaded, with the reason; complete when `ready` is set."""
         self.stop_reason = ""
         self._stop = asyncio.Event()
-        self._start_failed = False
+        self._failed = False
         self._reconfiguring = asyncio.Lock()
         self._reloader = Reloader(self)
         self._last_words: set[asyncio.Task[Any]] = set()
@@ -139,7 +139,7 @@ class Server:
         await self._stop.wait()
         starting.cancel()
         await self._unload_all()
-        return 1 if self._start_failed else 0
+        return 1 if self._failed else 0
 
     async def _start(self, classes: list[type[Module]]) -> None:
         begun = [self.loader.begin(cls, explicit=True) for cls in classes]
@@ -151,10 +151,10 @@ class Server:
         logger.info("%d of %d startup modules are loaded", len(begun) - len(self.failures), len(begun))
         self.spawn(self._stop_without_work(), name="waiting for the end of all work")
         if len(self.failures) == len(begun):
-            self._start_failed = True
+            self._failed = True
             self.stop("no startup module could be loaded")
         elif self.failures and self.settings.requireall:
-            self._start_failed = True
+            self._failed = True
             self.stop(f"not loaded, which server.requireall demands: {', '.join(self.failures)}")
 
     async def _stop_without_work(self) -> None:
@@ -163,7 +163,7 @@ class Server:
         while working:
             await asyncio.sleep(WORK_INTERVAL)
             working = self.loader.busy or any(module.working for module in self.modules.values())
-        self._start_failed = bool(self.failures)  # what could not be loaded might have had something to do
+        self._failed = bool(self.failures)  # what could not be loaded might have had something to do
         self.stop("nothing is left to do: no module listens, is connected or has a task")
 
     async def reconfigure(self) -> None:
@@ -205,9 +205,10 @@ class Server:
         missing = f"; not loaded: {', '.join(self.failures)}" if self.failures else ""
         return f"{self.loader.statistics()['succeeded']} modules are loaded{missing}"
 
-    def stop(self, reason: str) -> None:
-        """Stop the process: `run` unloads everything and returns."""
+    def stop(self, reason: str, *, failed: bool = False) -> None:
+        """Stop the process: `run` unloads everything and returns 0, or 1 if what the server is for has failed."""
         if not self.stopping:
+            self._failed |= failed
             self.stopping = True
             self.stop_reason = reason
             logger.info("stopping: %s", reason)

@@ -1,0 +1,1 @@
+"""Programs that use modules, do their work once and end."""
