@@ -107,15 +107,15 @@ class Switch:
         self._news.set()
 
     async def prepare(self, features: Mapping[Feature, Any]) -> None:
-        """Work out aside what the switch shall hold with other features in the place of those with their numbers.
+        """Work out aside what the switch shall hold with other features in the place of those with their names.
 
         Returns when it is worked out: then call `exchange` or `discard`. Raises `FeatureError` when a rule fails that
         did not fail before.
         """
         new = self._derive({feature.name: settings for feature, settings in features.items()})
-        replaced = {feature.number: feature for feature in features}
-        for number, feature in self._derivation.features.items():
-            new.add(replaced.get(number, feature))
+        replaced = {feature.name: feature for feature in features}
+        for feature in self._derivation.features.values():
+            new.add(replaced.get(feature.name, feature))
         self._next = new
         self._news.set()
         async with self._rested:

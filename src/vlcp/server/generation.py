@@ -120,13 +120,10 @@ class SourceWatch:
 
         One that is missing is on its way: an editor writes another file first.
         """
-        return {
-            file for file, version in _versions(files) if self._versions.setdefault(file, version) != version
-        }
-
-    def seen(self, files: Iterable[Path]) -> None:
-        """These files are known as they are now."""
-        self._versions.update(_versions(files))
+        now = dict(_versions(files))
+        changed = {file for file, version in now.items() if self._versions.get(file, version) != version}
+        self._versions.update(now)
+        return changed
 
 
 def _versions(files: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:

@@ -1,14 +1,38 @@
-"""Loading and unloading modules while the server runs."""
+"""Loading, unloading and reloading modules while the server runs."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from vlcp.server.module import Module, api
+from vlcp.server.config import Seconds
+from vlcp.server.generation import SourceWatch, source_file
+from vlcp.server.module import Module, ModuleError, api
+from vlcp.server.record import Record, text_of
+from vlcp.server.reload import files_of
 
 
 class Manager(Module):
-    """Shows, loads and unloads modules."""
+    """Shows, loads, unloads and reloads modules."""
+
+    class Settings(Module.Settings, frozen=True, kw_only=True):
+        """The keys of `module.manager.*`."""
+
+        autoreload: bool = False
+        """Reload the modules whose files change."""
+        checkinterval: Seconds = 5.0
+        """Seconds between two looks at the files."""
+
+    settings: Settings
+    _watching: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Watch the files, if the settings say so."""
+        self.enableautoreload(self.settings.autoreload)
+
+    async def take_over(self, old: Manager) -> None:
+        """Watch the files if the other did."""
+        self.enableautoreload(old._watching is not None)
 
     @api
     def activemodules(self) -> dict[str, str]:
@@ -17,8 +41,9 @@ class Manager(Module):
 
     @api
     def status(self) -> dict[str, dict[str, Any]]:
-        """Return the state of every module: since when (seconds since 1970), its last error, and who needs it."""
-        return {record.name: record.status() for record in self.server.loader.records()}
+        """Return the state of every module: since when (seconds since 1970), its last error, whether it was asked for
+        by name (explicit), what it needs (dependencies) and who needs it (dependents)."""
+        return self.server.loader.status()
 
     @api
     def statistics(self) -> dict[str, Any]:
@@ -42,3 +67,53 @@ class Manager(Module):
         :param path: loading path, such as vlcp.service.connection.httpserver.HttpServer
         """
         await self.server.unload(path)
+
+    @api
+    async def reloadmodules(self, pathlist: list[str]) -> None:
+        """Import the files of loaded modules again and run the new code; all of them, or the old code runs on.
+
+        :param pathlist: list of loading paths, such as ["vlcp.service.sdn.arpresponder.ARPResponder"]
+        """
+        await self.server.reload(pathlist)
+
+    @api
+    def enableautoreload(self, enabled: bool = True) -> None:
+        """Begin to reload modules when their files change, or stop it.
+
+        :param enabled: False to stop
+        """
+        if not enabled and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        elif enabled and self._watching is None:
+            self._watching = self.spawn(self._watch(), name="watch the files of modules", background=True)
+
+    async def _watch(self) -> None:
+        watch = SourceWatch()
+        while True:
+            changed = watch.changed(
+                file for record in self.server.loader.records() for file in _files(record)
+            )
+            paths = [r.path for r in self.server.loader.records() if changed.intersection(_files(r))]
+            if paths:
+                await self._reload(paths)
+            watch.seen(changed)
+            await asyncio.sleep(self.settings.checkinterval)
+
+    async def _reload(self, paths: list[str]) -> None:
+        """Reload what has changed. An error is told once: nothing is tried again until a file changes again."""
+        try:
+            await self.server.reload(paths)
+        except Exception as error:
+            self.logger.error("files have changed, but %s", text_of(error))
+
+
+def _files(record: Record) -> set[Any]:
+    """The files of a module's own code that can be imported again."""
+    found = set()
+    for name in files_of(record.cls):
+        try:
+            found.add(source_file(name))
+        except ModuleError:
+            continue
+    return found

@@ -10,3 +10,4 @@ class ARPResponder(FlowBase):
     """Answers ARP requests in the switch."""
 
     feature = arpresponder.FEATURE
+    owns = (arpresponder.__name__,)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from vlcp.flow import dhcpreplies, leases
 from vlcp.flow.features import dhcpserver
-from vlcp.flow.leases import Settings as Lease
 from vlcp.model.addresses import AddressError, format_address, parse_address, parse_mac
 from vlcp.server.config import ConfigError
 from vlcp.server.module import depend
@@ -16,6 +16,7 @@ class DHCPServer(FlowBase):
     """Answers DHCP with the address and options of the logical port."""
 
     feature = dhcpserver.FEATURE
+    owns = (dhcpserver.__name__, dhcpreplies.__name__, leases.__name__)
 
     class Settings(FlowBase.Settings, frozen=True, kw_only=True):
         """The keys of `module.dhcpserver.*`."""
@@ -33,10 +34,12 @@ class DHCPServer(FlowBase):
 
     settings: Settings
 
-    def feature_settings(self) -> Lease:
+    def feature_settings(self) -> leases.Settings:
         """The settings as the rules read them."""
         s = self.settings
-        return Lease(self._checked("serveraddress"), self._checked("servermac"), s.leasetime, s.t1, s.t2)
+        return leases.Settings(
+            self._checked("serveraddress"), self._checked("servermac"), s.leasetime, s.t1, s.t2
+        )
 
     def _checked(self, name: str) -> str:
         text, key = getattr(self.settings, name), f"module.dhcpserver.{name}"

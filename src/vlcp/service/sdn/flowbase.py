@@ -11,17 +11,29 @@ from vlcp.service.sdn.ofpmanager import OpenflowManager
 
 @depend(OpenflowManager)
 class FlowBase(Module):
-    """Gives its feature to every switch while it is loaded."""
+    """Gives its feature to every switch while it is loaded.
+
+    A subclass names in `owns` the files with the rules of its feature. When they are reloaded, the new rules are worked
+    out beside the old ones, and the switches are sent the one difference.
+    """
 
     feature: ClassVar[Feature]
 
     async def load(self) -> None:
         """Add the feature."""
-        self.dependency(OpenflowManager).add_feature(self.feature, self.feature_settings())
+        manager = self.dependency(OpenflowManager)
+        if manager.has_feature(self.feature):  # left there by a reload
+            await self.take_over(self)
+        else:
+            manager.add_feature(self.feature, self.feature_settings())
+
+    async def take_over(self, old: Any) -> None:
+        """Put the feature in the place of the earlier one."""
+        await self.dependency(OpenflowManager).exchange_feature(self.feature, self.feature_settings())
 
     async def unload(self) -> None:
         """Withdraw the feature, unless the whole process stops: then the switches go on as they are."""
-        if not self.server.stopping:
+        if not (self.server.stopping or self.reloading):
             self.dependency(OpenflowManager).remove_feature(self.feature)
 
     def feature_settings(self) -> Any:

@@ -10,3 +10,4 @@ class IOProcessing(FlowBase):
     """Classifies what comes in and outputs what goes out; owner of the pipeline."""
 
     feature = ioprocessing.FEATURE
+    owns = (ioprocessing.__name__,)

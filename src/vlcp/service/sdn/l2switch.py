@@ -10,3 +10,4 @@ class L2Switch(FlowBase):
     """Switches frames by MAC address."""
 
     feature = l2switch.FEATURE
+    owns = (l2switch.__name__,)
