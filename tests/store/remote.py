@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from vlcp.store.contract import Committed, Conflict, Preconditions
+from vlcp.store.contract import Backend, Committed, Conflict, Preconditions
 from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.log import Commit, Transaction
 
@@ -36,6 +36,16 @@ async def receive(reader: asyncio.StreamReader) -> Any:
 def frame(message: Any) -> bytes:
     data = pickle.dumps(message)
     return _LENGTH.pack(len(data)) + data
+
+
+async def increment(backend: Backend, key: str, times: int) -> None:
+    """Count a key up, and begin again after every conflict."""
+    done = 0
+    while done < times:
+        entry = (await backend.read([key])).entries[key]
+        condition = Preconditions({key: entry.version if entry else None})
+        following = str(int(entry.value if entry else b"0") + 1).encode()
+        done += isinstance(await backend.commit(condition, {key: following}), Committed)
 
 
 class Careless(EmbeddedBackend):
@@ -83,13 +93,7 @@ class Server:
         return self.backend.statistics()
 
     async def increment(self, key: str, times: int) -> None:
-        """Count a key up, and begin again after every conflict."""
-        done = 0
-        while done < times:
-            entry = (await self.backend.read([key])).entries[key]
-            condition = Preconditions({key: entry.version if entry else None})
-            following = str(int(entry.value if entry else b"0") + 1).encode()
-            done += isinstance(await self.backend.commit(condition, {key: following}), Committed)
+        await increment(self.backend, key, times)
 
     async def write_often(self, directory: str, count: int, seed: int) -> None:
         """Write members of a directory at random times."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sqlite3
 import threading
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from effort import effort
 from store.conformance import value, write
 from store.host import count, following, until
-from store.remote import Process, Remote, opened
+from store.remote import Process, Remote, increment, opened
 from vlcp.store import log
 from vlcp.store.contract import Preconditions, StoreUnavailableError
 from vlcp.store.embedded import EmbeddedBackend
@@ -117,6 +119,24 @@ async def test_a_stopped_process_holds_nobody_up_and_catches_up(
         while await mortal.call("value", "a") != b"199":  # noqa: ASYNC110 (it happens elsewhere)
             await asyncio.sleep(0.005)
     assert (await mortal.call("statistics"))["reloads"] == 0
+
+
+@pytest.mark.parametrize("seed", range(effort(2)))
+async def test_a_process_that_is_stopped_while_it_writes_loses_nothing(
+    local: EmbeddedBackend, mortal: Remote, seed: int
+) -> None:
+    """Wherever it stops: waiting, in a transaction, or between two."""
+    chance = random.Random(seed)
+    theirs = asyncio.create_task(mortal.call("increment", "n", 1000))
+    ours = asyncio.create_task(increment(local, "n", 300))
+    while not (ours.done() and theirs.done()):
+        await asyncio.sleep(chance.uniform(0.01, 0.2))
+        mortal.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(chance.uniform(0.01, 0.2))
+        mortal.process.send_signal(signal.SIGCONT)
+    await asyncio.gather(ours, theirs)
+    await until(lambda: int(local.statistics()["foreign_commits"]) == 1000)
+    assert await value(local, "n") == b"1300"
 
 
 async def test_who_is_further_behind_than_the_log_reads_everything(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _PAUSE = (0.0001, 0.001)
 """Seconds between two attempts, at random."""
-_COURTESY = 0.1
+_COURTESY = 1.0
 """Seconds to wait for a turn. Whoever holds it longer is stopped, and is not waited for again until it moves."""
 
 

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from vlcp.store.filelock import Turn, open_lock, share
 
 
@@ -24,7 +26,10 @@ def test_many_share_a_lock_and_whoever_wants_it_alone_is_kept_out(tmp_path: Path
     os.close(alone)
 
 
-def test_a_turn_is_one_at_a_time_and_a_holder_that_stands_still_is_waited_for_once(tmp_path: Path) -> None:
+def test_a_turn_is_one_at_a_time_and_a_holder_that_stands_still_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlcp.store.filelock._COURTESY", 0.1)
     stopped, busy = Turn(tmp_path / "peers" / "turn"), Turn(tmp_path / "peers" / "turn")
     stopped.open()
     busy.open()
