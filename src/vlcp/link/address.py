@@ -17,16 +17,22 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from vlcp.link.tls import TlsFiles, client_context
+
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _TCP = frozenset({"tcp", "ltcp", "ptcp"})
 _TLS = frozenset({"ssl", "lssl", "pssl"})
 _UNIX = frozenset({"unix", "lunix", "punix"})
-_PASSIVE = frozenset({"ltcp", "ptcp", "lssl", "pssl", "lunix", "punix"})
+_PASSIVE = frozenset({"ptcp", "pssl", "punix"})
+_LISTENING = _PASSIVE | {"ltcp", "lssl", "lunix"}
 SCHEMES = ("tcp", "ltcp", "ptcp", "ssl", "lssl", "pssl", "unix", "lunix", "punix")
 
 # The path of a Unix socket address holds 108 bytes with its end mark, unix(7).
 _LONGEST_UNIX_PATH = 107
+
+# Seconds that a client has for its side of the TLS handshake.
+_HANDSHAKE = 10.0
 
 
 class AddressError(ValueError):
@@ -47,8 +53,13 @@ class Address:
     path: str = ""
 
     @property
-    def passive(self) -> bool:
+    def listens(self) -> bool:
         """The scheme says "listen", whatever the program would do with an address otherwise."""
+        return self.scheme in _LISTENING
+
+    @property
+    def passive(self) -> bool:
+        """Whoever would dial waits for its one peer here instead."""
         return self.scheme in _PASSIVE
 
     @property
@@ -106,6 +117,28 @@ def _parse_tcp(url: str, parts: SplitResult, port: int | None) -> Address:
     return Address(parts.scheme, host=parts.hostname or "", port=port)
 
 
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """The remote address of a connection, such as 192.0.2.1:6653; a peer that came by a Unix socket has none and shows
+    as `unix:` with the path of that socket."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return _end_name(name)
+    return f"unix:{name or transport.get_extra_info('sockname') or ''}"
+
+
+def own_name(transport: asyncio.BaseTransport) -> str:
+    """Our own address of a connection."""
+    name = transport.get_extra_info("sockname")
+    return (
+        _end_name(name) if isinstance(name, tuple) else f"unix:{name or transport.get_extra_info('peername')}"
+    )
+
+
+def _end_name(name: tuple[str, int]) -> str:
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{host}:{name[1]}"
+
+
 # Connecting
 
 
@@ -114,11 +147,13 @@ async def connect(
     protocol_factory: Callable[[], P],
     tls: ssl.SSLContext | None = None,
     timeout: float = 30.0,  # noqa: ASYNC109 - one limit over resolving, connecting and the TLS handshake
+    bind: Sequence[tuple[socket.AddressFamily, str, int]] = (),
 ) -> tuple[asyncio.Transport, P]:
     """Connect within `timeout` seconds; like `loop.create_connection`, with TCP_NODELAY set.
 
-    Raises `AddressError` for an address that cannot be connected to, otherwise `OSError` (as `TimeoutError` is).
-    A TLS address without `tls` is connected without checking the peer's certificate.
+    A TLS address without `tls` is verified by the authorities of the system. `bind`: our own end of a TCP connection
+    (family, IP address, port or 0), tried in this order. Raises `AddressError` for an address that cannot be connected
+    to, otherwise `OSError` (as `TimeoutError` and `ssl.SSLError` are).
     """
     if not address.unix and not address.host:
         raise AddressError(
@@ -127,46 +162,35 @@ async def connect(
     if not address.tls:
         tls = None
     elif tls is None:
-        tls = tls_context(address, server=False)
-    loop = asyncio.get_running_loop()
+        tls = client_context(TlsFiles())
     try:
         async with asyncio.timeout(timeout):
             if address.unix:
+                loop = asyncio.get_running_loop()
                 return await loop.create_unix_connection(protocol_factory, address.path)
-            return await loop.create_connection(protocol_factory, address.host, address.port, ssl=tls)
+            return await _connect_tcp(address, protocol_factory, tls, bind)
     except TimeoutError:
         raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
 
 
-def tls_context(
+async def _connect_tcp(
     address: Address,
-    key: str | None = None,
-    certificate: str | None = None,
-    ca_certs: str | None = None,
-    *,
-    server: bool,
-) -> ssl.SSLContext | None:
-    """The TLS settings for an address, None when it does not use TLS. Paths name PEM files.
-
-    With `ca_certs` the peer must show a certificate that they signed; without, the peer is not checked.
-    Host names are not compared: the certificates of switches (ovs-pki(8)) name no hosts.
-    """
-    if not address.tls:
-        return None
-    if server and not certificate:
-        raise AddressError(f"{address} cannot listen: TLS needs `certificate` (and `key`), PEM files")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED if ca_certs else ssl.CERT_NONE
-    try:
-        if certificate:
-            context.load_cert_chain(certificate, key)
-        if ca_certs:
-            context.load_verify_locations(ca_certs)
-    except OSError as error:  # a missing file, or (SSLError) one with the wrong contents
-        files = f"certificate={certificate!r}, key={key!r}, ca_certs={ca_certs!r}"
-        raise AddressError(f"{address}: TLS files cannot be used ({files}): {error}") from None
-    return context
+    protocol_factory: Callable[[], P],
+    tls: ssl.SSLContext | None,
+    bind: Sequence[tuple[socket.AddressFamily, str, int]],
+) -> tuple[asyncio.Transport, P]:
+    loop = asyncio.get_running_loop()
+    last: OSError | None = None
+    for family, host, port in bind:
+        try:
+            return await loop.create_connection(
+                protocol_factory, address.host, address.port, ssl=tls, family=family, local_addr=(host, port)
+            )
+        except OSError as error:
+            last = error
+    if last is not None:
+        raise last
+    return await loop.create_connection(protocol_factory, address.host, address.port, ssl=tls)
 
 
 # Listening
@@ -232,7 +256,14 @@ async def listen(
     context = tls if address.tls else None
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(protocol_factory, sock=s, backlog=backlog, ssl=context, start_serving=accept)
+        await loop.create_server(
+            protocol_factory,
+            sock=s,
+            backlog=backlog,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE if context else None,
+            start_serving=accept,
+        )
         for s in sockets
     ]
     return Listener(replace(address, port=sockets[0].getsockname()[1]), servers, None)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from vlcp.link.address import own_name, peer_name
 from vlcp.wire import WireError, jsonrpc
 from vlcp.wire.jsonrpc import Framer, Notification, Reply, Request
 from vlcp.wire.ovsdb import OvsdbError
@@ -26,6 +27,9 @@ _logger = logging.getLogger(__name__)
 
 # How long (seconds) messages are taken before the event loop gets its turn.
 _SLICE = 0.005
+
+# How long (seconds) a connection that is being closed may take to send what it still holds.
+_CLOSING_TIME = 3.0
 
 # What may wait for a peer that does not read, in bytes.
 _MAX_UNSENT = 16 * 1024 * 1024
@@ -40,24 +44,44 @@ class _Call:
 
 
 class KeepAlive(NamedTuple):
-    """A peer that was silent for `idle` seconds is sent an echo, and given up when `answer` more seconds are silent."""
+    """A peer that was silent for `idle` seconds is sent an echo, and given up when `answer` more seconds are silent.
 
-    idle: float = 10.0
+    `idle` None: it may be silent for ever.
+    """
+
+    idle: float | None = 10.0
     answer: float = 3.0
+
+
+class Limits(NamedTuple):
+    """What a peer may send: bytes of a message, levels that it is nested, and methods (None: all that there are)."""
+
+    message: int = jsonrpc.MAX_MESSAGE
+    levels: int = jsonrpc.MAX_NESTING
+    requests: frozenset[str] | None = None
 
 
 class JsonRpcConnection(asyncio.Protocol):
     """One connection. `peer` names the other end, as an address or as it shows on an accepted connection.
 
-    `echo` requests are answered, others are refused.
+    `echo` requests are answered, others are refused. `on_connection` is called when the connection is made.
     """
 
-    def __init__(self, peer: str = "", keep_alive: KeepAlive | None = None) -> None:
+    def __init__(
+        self,
+        peer: str = "",
+        keep_alive: KeepAlive | None = None,
+        on_connection: Callable[[Any], None] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - a constant
+    ) -> None:
         self.peer = peer
+        self.local = ""
         self._times = keep_alive or KeepAlive()
+        self._on_connection = on_connection
+        self._allowed = limits.requests
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._framer = Framer()
+        self._framer = Framer(limits.message, limits.levels)
         self._inbox: deque[bytes] = deque()
         self._steps: Steps | None = None
         self._working = False
@@ -79,10 +103,15 @@ class JsonRpcConnection(asyncio.Protocol):
         """The result of a method. `OvsdbError` when the peer refuses, `ConnectionError` when the connection ends."""
         return jsonrpc.decode_value(await self._request(method, params))
 
+    async def ready(self) -> None:
+        """The connection can be used as soon as it is made."""
+
     def close(self) -> None:
-        """End the connection; what was sent before still goes out."""
+        """End the connection; what was sent before still goes out, if the peer takes it soon."""
         self._flush()
         self._transport.close()
+        if not self._closed.is_set():
+            self._set_alarm(_CLOSING_TIME, self._transport.abort)
 
     async def wait_closed(self) -> None:
         """Wait for the end. `ConnectionError` says the reason, unless we or the peer closed in good order."""
@@ -165,14 +194,20 @@ class JsonRpcConnection(asyncio.Protocol):
     def _take(self, message: bytes) -> Steps:
         self._counts["messages_received"] += 1
         match jsonrpc.decode(message):
-            case Request(method="echo", params=params, id=number):
-                self._send(jsonrpc.reply(number, params))
-            case Request(id=number):
-                self._send(jsonrpc.reply(number, error="method is not supported"))
+            case Request() as request:
+                self._answer(request)
             case Notification() as notification:
                 yield from self._notified(notification)
             case reply:
                 yield from self._replied(reply)
+
+    def _answer(self, request: Request) -> None:
+        if self._allowed is not None and request.method not in self._allowed:
+            self._send(jsonrpc.reply(request.id, error="method is not allowed"))
+        elif request.method == "echo":
+            self._send(jsonrpc.reply(request.id, request.params))
+        else:
+            self._send(jsonrpc.reply(request.id, error="method is not supported"))
 
     def _replied(self, reply: Reply) -> Steps:
         call = self._calls.get(reply.id) if isinstance(reply.id, int) else None
@@ -213,10 +248,12 @@ class JsonRpcConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.peer = self.peer or _peer_name(transport)
+        self.peer, self.local = self.peer or peer_name(transport), own_name(transport)
         self._heard = self._loop.time()
-        self._alarm = self._loop.call_later(self._times.idle, self._check_alive)
+        self._check_alive()
         self._writable.set()
+        if self._on_connection is not None:
+            self._on_connection(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._reason is None:
@@ -232,6 +269,11 @@ class JsonRpcConnection(asyncio.Protocol):
                 call.future, ConnectionError(f"{self.peer}: {self._reason or 'the connection was closed'}")
             )
 
+    def _set_alarm(self, delay: float, callback: Callable[..., object], *arguments: object) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(delay, callback, *arguments)
+
     def _fail(self, reason: str) -> None:
         if self._reason is None:
             self._reason = reason
@@ -241,16 +283,18 @@ class JsonRpcConnection(asyncio.Protocol):
 
     def _check_alive(self, asked_at: float | None = None) -> None:
         """Runs when the peer may have been silent for too long. `asked_at`: when the echo was sent."""
+        if self._times.idle is None:
+            return
         now = self._loop.time()
         if asked_at is not None and self._heard < asked_at and not self._working:
             self._fail(f"no answer to an echo within {self._times.answer:g} s")
             return
         idle = 0.0 if self._working else now - self._heard
         if idle < self._times.idle:
-            self._alarm = self._loop.call_later(self._times.idle - idle, self._check_alive)
+            self._set_alarm(self._times.idle - idle, self._check_alive)
             return
         self._send(jsonrpc.request("echo", [], "echo"))
-        self._alarm = self._loop.call_later(self._times.answer, self._check_alive, now)
+        self._set_alarm(self._times.answer, self._check_alive, now)
 
 
 def _settle(future: asyncio.Future[msgspec.Raw], outcome: msgspec.Raw | Exception) -> None:
@@ -260,12 +304,3 @@ def _settle(future: asyncio.Future[msgspec.Raw], outcome: msgspec.Raw | Exceptio
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _peer_name(transport: asyncio.BaseTransport) -> str:
-    """The remote address of an accepted connection; a Unix socket's peer has none and shows as the path it came by."""
-    name = transport.get_extra_info("peername")
-    if isinstance(name, tuple):
-        host = f"[{name[0]}]" if ":" in name[0] else name[0]
-        return f"{host}:{name[1]}"
-    return str(name or transport.get_extra_info("sockname"))

@@ -11,12 +11,12 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from vlcp.link import address as addresses
 from vlcp.link.openflow_bundle import BundleError as BundleError
 from vlcp.link.openflow_bundle import BundleRun
 from vlcp.link.openflow_outbox import Outbox
+from vlcp.link.openflow_patience import Patience as Patience
 from vlcp.link.openflow_requests import OpenFlowError as OpenFlowError
 from vlcp.link.openflow_requests import Packable, Requests, packed
 from vlcp.wire.openflow import (
@@ -39,14 +39,7 @@ from vlcp.wire.openflow import (
 MessageHandler = Callable[[Message], None]
 logger = logging.getLogger(__name__)
 
-HELLO_TIMEOUT = 10.0
-FEATURES_TIMEOUT = 30.0
-IDLE_TIME = 10.0
-ECHO_TIMEOUT = 3.0
-CLOSING_TIME = 3.0
-"""Seconds: until the peer said hello, until it said who it is, until an idle peer is asked for a sign of life, until it
-must have given one, until a closing connection that cannot send what it still holds is cut."""
-
+CLOSING_TIME = 3.0  # seconds until a closing connection that cannot send what it still holds is cut
 _BUFFER_SIZE = 1 << 18  # several of the longest messages, which have 65535 bytes
 _MOST_EARLY_MESSAGES = 1024
 _BAD_VERSION = 0
@@ -57,7 +50,8 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     `on_message` is called, in the event loop and in order, with every message that is not an answer: PacketIn,
     PortStatus, FlowRemoved, errors of messages that nobody waits for. Messages that arrive before it is set are
-    kept for it. `features`, `datapath_id` and `auxiliary_id` are known when `ready` is done.
+    kept for it. `features`, `datapath_id` and `auxiliary_id` are known when `ready` is done. `on_connection` is called
+    when the connection is made, `on_ready` when the switch has said who it is.
     """
 
     def __init__(
@@ -65,15 +59,16 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         on_message: MessageHandler | None = None,
         on_ready: Callable[[OpenFlowConnection], None] | None = None,
         *,
-        idle_time: float = IDLE_TIME,
-        echo_timeout: float = ECHO_TIMEOUT,
+        on_connection: Callable[[OpenFlowConnection], None] | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - a constant
     ) -> None:
         self.features: FeaturesReply | None = None
-        self.peer = ""
+        self.peer = self.local = ""
         self.reason = ""
         self._on_message = on_message
         self._on_ready = on_ready
-        self._idle_time, self._echo_timeout = idle_time, echo_timeout
+        self._on_connection = on_connection
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._requests = Requests()
@@ -213,10 +208,12 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._outbox.attach(transport)
-        self.peer = _peer_name(transport)
+        self.peer, self.local = addresses.peer_name(transport), addresses.own_name(transport)
         self._last_heard = self._loop.time()
-        self._expect_within(HELLO_TIMEOUT, "say hello")
+        self._expect_within(self._patience.hello, "say hello")
         self.send(Hello())
+        if self._on_connection is not None:
+            self._on_connection(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer[self._filled :]
@@ -294,12 +291,12 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
             self._fail(f"no common version: {text}")
         else:
             self._said_hello = True
-            self._expect_within(FEATURES_TIMEOUT, "say who it is")
+            self._expect_within(self._patience.features, "say who it is")
             self.send(FeaturesRequest())
 
     def _become_ready(self, features: FeaturesReply) -> None:
         self.features = features
-        self._set_timer(self._idle_time, self._check_idle)
+        self._check_idle()
         if not self._ready.done():
             self._ready.set_result(None)
         if self._on_ready is not None:
@@ -313,9 +310,12 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         self._counters["echoes"] += 1
         self._outbox.put(EchoReply(request.data).pack(request.xid), ahead=True)
 
-    def _set_timer(self, delay: float, callback: Callable[[], object]) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _set_timer(self, delay: float, callback: Callable[[], object]) -> None:
+        self._cancel_timer()
         self._timer = self._loop.call_later(delay, callback)
 
     def _expect_within(self, seconds: float, what: str) -> None:
@@ -323,13 +323,16 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _check_idle(self) -> None:
         """The peer may have been idle for long enough to be asked."""
-        remaining = self._last_heard + self._idle_time - self._loop.time()
+        self._cancel_timer()
+        if self._patience.idle is None:
+            return
+        remaining = self._last_heard + self._patience.idle - self._loop.time()
         if remaining > 0:
             self._set_timer(remaining, self._check_idle)
             return
         self._asked_at = self._loop.time()
         self.send(EchoRequest())
-        self._set_timer(self._echo_timeout, self._echo_overdue)
+        self._set_timer(self._patience.echo, self._echo_overdue)
 
     def _echo_overdue(self) -> None:
         # If the event loop was held, the answer may lie in the socket: let it be read first.
@@ -350,8 +353,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.reason = self.reason or (str(error) if error else "closed by the peer")
         self._fail_waiters()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         self._transport = None
         if not self._closed.done():
             self._closed.set_result(None)
@@ -362,15 +364,6 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         self._requests.fail(error)
         if not self._ready.done():
             self._ready.set_exception(error)
-
-
-def _peer_name(transport: asyncio.Transport) -> str:
-    name: Any = transport.get_extra_info("peername")
-    if isinstance(name, tuple):
-        host = f"[{name[0]}]" if ":" in name[0] else name[0]
-        return f"{host}:{name[1]}"
-    own: Any = transport.get_extra_info("sockname")
-    return f"unix:{name or own or ''}"
 
 
 async def connect(

@@ -13,7 +13,7 @@ import msgspec
 
 from vlcp.link import address as addresses
 from vlcp.link.address import Address, Listener
-from vlcp.link.jsonrpc import JsonRpcConnection, KeepAlive, Steps
+from vlcp.link.jsonrpc import JsonRpcConnection, KeepAlive, Limits, Steps
 from vlcp.wire import WireError
 from vlcp.wire.jsonrpc import Notification, decode_value
 from vlcp.wire.ovsdb import Operation, OvsdbError, Replica, RowChange, Schema, results
@@ -47,9 +47,9 @@ class OvsdbConnection(JsonRpcConnection):
         peer: str = "",
         keep_alive: KeepAlive | None = None,
         on_connection: Callable[[OvsdbConnection], None] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - a constant
     ) -> None:
-        super().__init__(peer, keep_alive)
-        self._on_connection = on_connection
+        super().__init__(peer, keep_alive, on_connection, limits)
         self._monitors: dict[str, _Monitor] = {}
         self._last_monitor = 0
         self._schemas: dict[str, Schema] = {}
@@ -103,11 +103,6 @@ class OvsdbConnection(JsonRpcConnection):
         monitor = self._monitors.get(str(decode_value(params[0])))
         if monitor is not None:
             yield from monitor.take(params[1])
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if self._on_connection is not None:
-            self._on_connection(self)
 
     def statistics(self) -> Mapping[str, int]:
         """Those of `JsonRpcConnection`, and the monitors with their rows."""

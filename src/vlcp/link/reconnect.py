@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 C = TypeVar("C")
 
@@ -48,8 +48,9 @@ async def keep_connected(
     backoff: Backoff | None = None,
     stable_after: float = 2.0,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> NoReturn:
-    """Connect and run `serve(connection)` until it ends, for ever; ends only by cancellation.
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Connect and run `serve(connection)` until it ends, for ever; ends by cancellation, or when not `wanted` any more.
 
     `serve` owns the connection and closes it. `name` says in the log what is connected, such as
     `OVSDB unix:///run/db.sock`. An `OSError` is an ordinary failure; any other exception is logged with its
@@ -58,13 +59,14 @@ async def keep_connected(
     """
     outage = _Outage(name, logger, backoff or Backoff())
     loop = asyncio.get_running_loop()
-    while True:
+    while wanted():
         stable: asyncio.TimerHandle | None = None
         try:
             connection = await connect()
             stable = loop.call_later(stable_after, outage.over)
             await serve(connection)
-            outage.failed("the connection was closed")
+            if wanted():
+                outage.failed("the connection was closed")
         except OSError as error:
             outage.failed(str(error) or type(error).__name__)
         except Exception as error:
@@ -72,7 +74,8 @@ async def keep_connected(
         finally:
             if stable is not None:
                 stable.cancel()
-        await sleep(outage.backoff.delay())
+        if wanted():
+            await sleep(outage.backoff.delay())
 
 
 class _Outage:

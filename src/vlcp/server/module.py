@@ -143,6 +143,10 @@ class Module:
         """What answers the calls to this module: its methods marked with `api`."""
         return MethodTarget(self.name, self)
 
+    def problem(self) -> str | None:
+        """What does not work at present although the module is loaded: shown in `manager/status`."""
+        return None
+
     def statistics(self) -> dict[str, Any]:
         """Figures of this module for `status` and metrics."""
         return {"tasks": len(self._tasks)}

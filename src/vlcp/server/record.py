@@ -64,12 +64,14 @@ class Record:
         return self.state is State.FAILED and self.instance is None
 
     def status(self) -> dict[str, Any]:
-        """The state for people: `since` in seconds since 1970, `error` a text or None."""
+        """The state for people: `since` in seconds since 1970; `error` None, or a text: what made the module fail, or
+        what does not work at present although it is loaded."""
+        problem = self.instance.problem() if self.instance is not None else None
         return {
             "path": self.path,
             "state": str(self.state),
             "since": self.since,
-            "error": text_of(self.error) if self.error else None,
+            "error": text_of(self.error) if self.error else problem,
             "explicit": self.explicit,
             "dependents": sorted(self.dependents),
         }

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlcp.link.address import SCHEMES, Address, AddressError, connect, listen, parse, tls_context
+from vlcp.link.address import SCHEMES, Address, AddressError, connect, listen, parse
 
 
 @pytest.fixture
@@ -47,14 +46,9 @@ def test_a_tls_address_has_a_default_port_of_its_own() -> None:
 
 def test_schemes_say_what_they_mean() -> None:
     addresses = {s: parse(f"{s}:///run/x" if "unix" in s else f"{s}://h:1") for s in SCHEMES}
-    assert {s for s, a in addresses.items() if a.passive} == {
-        "ltcp",
-        "ptcp",
-        "lssl",
-        "pssl",
-        "lunix",
-        "punix",
-    }
+    assert {s for s, a in addresses.items() if a.passive} == {"ptcp", "pssl", "punix"}
+    listening = {"ltcp", "ptcp", "lssl", "pssl", "lunix", "punix"}
+    assert {s for s, a in addresses.items() if a.listens} == listening
     assert {s for s, a in addresses.items() if a.tls} == {"ssl", "lssl", "pssl"}
 
 
@@ -229,40 +223,3 @@ async def test_a_successors_socket_file_is_not_removed(directory: Path, peers: t
     first.close()
     assert sorted(os.listdir(directory)) == ["s"]
     second.close()
-
-
-@pytest.fixture
-def certificate(directory: Path) -> tuple[str, str]:
-    key, certificate = str(directory / "key.pem"), str(directory / "certificate.pem")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=switch"
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return key, certificate
-
-
-async def test_tls_with_a_client_certificate_required(
-    certificate: tuple[str, str], peers: type[Peer]
-) -> None:
-    key, pem = certificate
-    address = parse("ssl://127.0.0.1:0")
-    listener = await listen(address, peers, tls_context(address, key, pem, ca_certs=pem, server=True))
-    trusted = tls_context(address, key, pem, ca_certs=pem, server=False)
-    transport, client = await connect(listener.address, peers, trusted)
-    transport.write(b"hello")
-    server = next(p for p in await both(peers) if p is not client)
-    assert await server.received == b"hello"
-    assert client.transport.get_extra_info("peercert")["subject"] == ((("commonName", "switch"),),)
-    await close(client, server)
-    _, stranger = await connect(listener.address, peers)
-    await stranger.lost  # the handshake of TLS 1.3 ends for the client before the server has looked at it
-    listener.close()
-
-
-async def test_tls_without_certificate_or_with_a_missing_file(peers: type[Peer]) -> None:
-    address = parse("pssl://127.0.0.1:0")
-    with pytest.raises(AddressError, match="TLS needs `certificate`"):
-        await listen(address, peers)
-    with pytest.raises(AddressError, match="TLS needs `certificate`"):
-        tls_context(address, server=True)
-    with pytest.raises(AddressError, match="certificate='/nowhere'"):
-        tls_context(address, certificate="/nowhere", server=True)
-    assert tls_context(parse("tcp://h:1"), server=True) is None

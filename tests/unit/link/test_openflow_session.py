@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vlcp.link.address import Address, connect, listen
-from vlcp.link.openflow import BundleError, OpenFlowConnection, OpenFlowError, serve
+from vlcp.link.openflow import BundleError, OpenFlowConnection, OpenFlowError, Patience, serve
 from vlcp.wire.openflow import (
     BarrierReply,
     BarrierRequest,
@@ -259,7 +259,7 @@ async def test_a_bundle_with_a_refused_message_is_not_committed(pair: Make) -> N
 
 
 async def test_a_silent_peer_is_asked_and_then_left(pair: Make) -> None:
-    both = await pair(idle_time=0.05, echo_timeout=0.05)
+    both = await pair(patience=Patience(idle=0.05, echo=0.05))
     question = await both.peer.read()
     assert isinstance(question, EchoRequest)
     both.peer.write(EchoReply().pack(question.xid))

@@ -1,127 +1,228 @@
-"""What the modules have in common that keep connections to switches and databases: peers dial in, or we dial them."""
+"""What the modules have in common that listen or dial at configured URLs, in virtual hosts."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+import asyncio
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple
 
-from vlcp.link.address import Address, AddressError, Listener, parse
-from vlcp.link.reconnect import keep_connected
-from vlcp.server.config import ConfigError
-from vlcp.server.module import Module, ModuleError
+from vlcp.link.endpoint import Client, Endpoint, Listening
+from vlcp.link.endpoint import Server as Acceptor
+from vlcp.link.tls import server_context
+from vlcp.server.api import ConflictError, NotFoundError
+from vlcp.server.config import Config, ConfigError
+from vlcp.server.module import Module, ModuleError, api
 from vlcp.server.server import Server
+from vlcp.service.connection.places import Level, Place, ServerSettings, levels
+from vlcp.service.connection.protocols import Protocol
 
 
-class Connection(Protocol):
-    """One established connection."""
+class Opened(NamedTuple):
+    """A place and what keeps it open."""
 
-    @property
-    def peer(self) -> str: ...
-
-    def close(self) -> None: ...
-
-    def statistics(self) -> Mapping[str, Any]: ...
+    place: Place[Any]
+    endpoint: Endpoint
 
 
-C = TypeVar("C", bound=Connection)
-
-
-class ConnectionServer(Module, Generic[C]):
-    """Keeps connections and gives each to the handler, which uses it until it ends."""
+class ConnectionServer(Module):
+    """Keeps the places of all virtual hosts open, and follows the configuration."""
 
     service: ClassVar[bool] = True
-    ignored = frozenset({"bindaddress", "connmanage", "protocol", "key", "certificate", "ca_certs", "vhost"})
-    protocol: ClassVar[str]
-    """Name of the protocol, for logs."""
-    default_port: ClassVar[int]
-    """Port of a URL without one."""
-
-    class Settings(Module.Settings, frozen=True, kw_only=True):
-        """The keys of the module."""
-
-        url: str | None = "tcp:///"
-        """Where the peers dial in; with `client`, the peer to dial. None for neither."""
-        client: bool = False
-        """Dial instead of listening."""
-
-    settings: Settings
+    Settings = ServerSettings
+    settings: ServerSettings
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self._key = f"module.{self.name}.url"
-        try:
-            self._address = parse(self.settings.url, self.default_port) if self.settings.url else None
-        except AddressError as error:
-            raise ConfigError(f"{server.config.origin(self._key)}: {self._key}: {error}") from None
-        self._handler: Callable[[C], Awaitable[None]] | None = None
-        self._listener: Listener | None = None
-        self._connections: set[C] = set()
+        self._changing = asyncio.Lock()
+        self._levels = self._read(server.config)
+        self._opened = [Opened(place, self.endpoint(place)) for place in self._places(self._levels)]
 
-    async def dial(self, address: Address) -> C:
-        """Connect to a peer."""
-        raise NotImplementedError
+    # What the single modules say
 
-    async def listen(self, address: Address, accept: Callable[[C], None]) -> Listener:
-        """Accept peers."""
-        raise NotImplementedError
+    @abstractmethod
+    def protocol_of(self, settings: Any) -> type[Protocol]:
+        """The protocol that is spoken at a level with these settings."""
 
-    def handle(self, handler: Callable[[C], Awaitable[None]] | None) -> None:
-        """Give every connection that comes from now on to this handler; None: close them."""
-        self._handler = handler
+    @abstractmethod
+    def endpoint(self, place: Place[Any]) -> Endpoint:
+        """What keeps a place open."""
+
+    @abstractmethod
+    def connections(self, endpoint: Endpoint) -> list[dict[str, Any]]:
+        """The open connections of an endpoint: `local`, `peer` and their figures."""
+
+    @abstractmethod
+    def close(self, endpoint: Endpoint) -> None:
+        """Close the connections of an endpoint."""
+
+    def extra(self, level: Level[Any]) -> Any:
+        """Further settings whose change makes it necessary to open the places of a level anew."""
+        return None
+
+    def manner(self, place: Place[Any]) -> Listening:
+        """How to listen at a place."""
+        p = place.protocol
+        return Listening(
+            tls=(lambda: server_context(place.files)) if place.address.tls else None,
+            backlog=p.backlogsize,
+            reuseport=p.reuseport,
+            retry=p.retrylisten_interval if p.listen_persist else None,
+            mode=place.settings.mode,
+        )
+
+    # Opening and closing
+
+    def _read(self, config: Config) -> list[Level[Any]]:
+        return list(levels(config, self.name, type(self).Settings, self.protocol_of))
+
+    def _places(self, levels: Iterable[Level[Any]]) -> list[Place[Any]]:
+        return [place for level in levels for place in level.places(self.extra(level))]
 
     async def load(self) -> None:
-        """Listen, or begin to dial."""
-        address = self._address
-        if address is None:
-            return
-        if self.settings.client:
-            self.spawn(self._keep(address), name=f"{self.protocol} {address}")
-            return
-        try:
-            self._listener = await self.listen(address, self._accept)
-        except OSError as error:
-            where = self.server.config.origin(self._key)
-            raise ModuleError(f"{where}: {self._key} = '{address}': {error.strerror or error}") from None
-        self.logger.info("waiting for %s peers at %s", self.protocol, self._listener.address)
+        """Open every place. One that another process has is tried again; another failure makes the module fail."""
+        for opened in self._opened:
+            opened.place.check()
+        for opened in self._opened:
+            await self._start(opened)
 
-    def reach(self, address: Address) -> None:
-        """Dial a peer once, besides the configured one; if it cannot be reached, nothing happens."""
-        self.spawn(self._reach(address), name=f"{self.protocol} {address}")
+    async def _start(self, opened: Opened) -> bool:
+        try:
+            return await opened.endpoint.start()
+        except (OSError, ValueError) as error:
+            text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ModuleError(f"{opened.place.name}: {text}") from None
 
     async def unload(self) -> None:
-        """Stop listening and close the connections; the peers go on as they are."""
-        if self._listener is not None:
-            self._listener.close()
-        for connection in tuple(self._connections):
-            connection.close()
+        """Open nothing more, and close the connections; the peers go on as they are."""
+        for _, endpoint in self._opened:
+            endpoint.stop()
+            self.close(endpoint)
 
-    async def _keep(self, address: Address) -> None:
-        name = f"{self.protocol} {address}"
-        await keep_connected(lambda: self.dial(address), self._serve, name=name, logger=self.logger)
+    def problem(self) -> str | None:
+        """What cannot be opened at present."""
+        wrong = [f"{place.key} = '{place.address}': {e.error}" for place, e in self._opened if e.error]
+        return "; ".join(wrong) or None
 
-    async def _reach(self, address: Address) -> None:
+    # What users call
+
+    def chosen(self, vhost: str | None) -> Iterator[Opened]:
+        """The places of a virtual host, of all with None. Raises `NotFoundError`."""
+        known = {level.vhost for level in self._levels}
+        if vhost is not None and vhost not in known:
+            there = ", ".join(map(repr, sorted(known)))
+            raise NotFoundError(f"vhost: {self.name} has no virtual host {vhost!r}; it has {there}")
+        return (opened for opened in self._opened if vhost in (None, opened.place.vhost))
+
+    @api
+    def getservers(self, vhost: str | None = None) -> list[dict[str, Any]]:
+        """Return what is listened at or dialled.
+
+        :param vhost: only those of this virtual host; '' for the default one, None for all
+        """
+        return [self._status(opened) for opened in self.chosen(vhost)]
+
+    @api
+    def stoplisten(self, vhost: str | None = None) -> int:
+        """Stop listening and dialling; open connections stay. Returns the number of those that did before.
+
+        :param vhost: only those of this virtual host; '' for the default one, None for all
+        """
+        return sum(opened.endpoint.stop() for opened in self.chosen(vhost))
+
+    @api
+    async def startlisten(self, vhost: str | None = None) -> int:
+        """Listen and dial again. Returns the number of those that did not before.
+
+        :param vhost: only those of this virtual host; '' for the default one, None for all
+        """
+        return sum([await self._start(opened) for opened in self.chosen(vhost)])
+
+    @api
+    async def updateconfig(self) -> dict[str, list[str]]:
+        """Read the configuration again: close what it does not name any more, open what is new, leave the rest.
+
+        Returns the URLs that were removed and added, and those that are unchanged.
+        """
+        async with self._changing:
+            config = self.server.config
+            try:
+                new = config.again() if config.path is not None else config
+                levels = self._read(new)
+                places = self._places(levels)
+                for place in places:
+                    place.check()
+            except ConfigError as error:
+                raise ConflictError(f"nothing is changed: {error}") from None
+            if new is not config:
+                config.take(new)
+            self._levels = levels
+            return await self._follow(places)
+
+    @api
+    def getconnections(self, vhost: str | None = None) -> list[dict[str, Any]]:
+        """Return the open connections.
+
+        :param vhost: only those of this virtual host; '' for the default one, None for all
+        """
+        return [
+            {"vhost": place.vhost, "url": _url(endpoint), **connection}
+            for place, endpoint in self.chosen(vhost)
+            for connection in self.connections(endpoint)
+        ]
+
+    async def _follow(self, places: list[Place[Any]]) -> dict[str, list[str]]:
+        before = self._opened
+        gone = [opened for opened in before if opened.place not in places]
+        for _, endpoint in gone:
+            endpoint.stop()
+            self.close(endpoint)
+        kept = {id(place): old for place in places for old in before if old.place == place}
+        self._opened = [kept.get(id(place)) or Opened(place, self.endpoint(place)) for place in places]
+        added = [opened for opened in self._opened if opened not in before]
+        await asyncio.sleep(0)  # sockets are closed in the next turn of some event loops
+        failures = [str(e) for e in await asyncio.gather(*map(self._started, added)) if e is not None]
+        if failures:
+            raise ConflictError(f"the rest is changed, but not: {'; '.join(failures)}")
+        return {
+            "removed": [str(place.address) for place, _ in gone],
+            "added": [str(place.address) for place, _ in added],
+            "unchanged": [
+                str(place.address) for place, _ in self._opened if place not in (o.place for o in added)
+            ],
+        }
+
+    async def _started(self, opened: Opened) -> ModuleError | None:
         try:
-            connection = await self.dial(address)
-        except OSError as error:
-            self.logger.debug("%s cannot be reached: %s", address, error)
-            return
-        await self._serve(connection)
+            await self._start(opened)
+        except ModuleError as error:
+            opened.endpoint.error = str(error)
+            return error
+        return None
 
-    def _accept(self, connection: C) -> None:
-        self.spawn(self._serve(connection), name=f"{self.protocol} {connection.peer}")
-
-    async def _serve(self, connection: C) -> None:
-        self._connections.add(connection)
-        try:
-            if self._handler is not None:
-                await self._handler(connection)
-        except ConnectionError as error:
-            self.logger.info("%s: %s", connection.peer, error)
-        finally:
-            self._connections.discard(connection)
-            connection.close()
+    def _status(self, opened: Opened) -> dict[str, Any]:
+        place, endpoint = opened
+        client = endpoint if isinstance(endpoint, Client) else None
+        connections = self.connections(endpoint)
+        return {
+            "vhost": place.vhost,
+            "url": _url(endpoint),
+            "client": client is not None,
+            "listening": endpoint.listener is not None,
+            "connected": client is not None and client.connection is not None,
+            "local": connections[0]["local"] if client and connections else None,
+            "peer": connections[0]["peer"] if client and connections else None,
+            "connections": len(connections),
+            "accepted": endpoint.accepted if isinstance(endpoint, Acceptor) else 0,
+            "failures": client.failures if client else 0,
+            "error": endpoint.error,
+        }
 
     def statistics(self) -> dict[str, Any]:
-        """Figures of every connection."""
-        connections = {connection.peer: dict(connection.statistics()) for connection in self._connections}
+        """Figures of every connection, by its peer."""
+        connections = {c["peer"]: c for opened in self._opened for c in self.connections(opened.endpoint)}
         return {**super().statistics(), "connections": connections}
+
+
+def _url(endpoint: Endpoint) -> str:
+    return str(endpoint.listener.address if endpoint.listener else endpoint.address)

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from vlcp.link import ovsdb
-from vlcp.link.address import Address, Listener
+from vlcp.link.jsonrpc import JsonRpcConnection, KeepAlive, Limits
 from vlcp.link.ovsdb import OvsdbConnection
-from vlcp.service.connection.connectionserver import ConnectionServer
+from vlcp.service.connection.peerserver import PeerServer
+from vlcp.service.connection.places import Place, ServerSettings
+from vlcp.service.connection.protocols import JsonRpc, Ovsdb, Protocol
 
 
-class JsonRPCServer(ConnectionServer[OvsdbConnection]):
-    """Keeps the connections to OVSDB servers: we dial them, or they dial in (`ovs-vsctl set-manager`)."""
+class JsonRPCServer(PeerServer[JsonRpcConnection]):
+    """Keeps JSON-RPC connections; with `ovsdb` to OVSDB servers: we dial them, or they dial in
+    (`ovs-vsctl set-manager`)."""
 
-    protocol = "OVSDB"
-    default_port = 6632
+    kind = "JSON-RPC"
 
-    class Settings(ConnectionServer.Settings, frozen=True, kw_only=True):
+    class Settings(ServerSettings, frozen=True, kw_only=True):
         """The keys of `module.jsonrpcserver.*`."""
 
         ovsdb: bool = False
-        """The peers speak OVSDB; no other kind of JSON-RPC peer is known."""
+        """The peers speak OVSDB; otherwise they are only answered that a method is not supported."""
 
-    settings: Settings
+    def protocol_of(self, settings: Settings) -> type[Protocol]:
+        """`protocol.ovsdb` or `protocol.jsonrpc`."""
+        return Ovsdb if settings.ovsdb else JsonRpc
 
-    async def dial(self, address: Address) -> OvsdbConnection:
-        """Connect to an OVSDB server, such as unix:///run/openvswitch/db.sock."""
-        return await ovsdb.connect(address)
-
-    async def listen(self, address: Address, accept: Callable[[OvsdbConnection], None]) -> Listener:
-        """Accept OVSDB servers."""
-        return await ovsdb.serve(address, accept)
+    def make(
+        self, place: Place[Any], peer: str, on_connection: Callable[[JsonRpcConnection], None] | None
+    ) -> JsonRpcConnection:
+        """The protocol of one connection."""
+        p = place.protocol
+        assert isinstance(p, JsonRpc)
+        cls = OvsdbConnection if isinstance(p, Ovsdb) else JsonRpcConnection
+        allowed = None if p.allowedrequests is None else frozenset(p.allowedrequests)
+        return cls(
+            peer,
+            KeepAlive(p.keepalivetime, p.keepalivetimeout),
+            on_connection,
+            Limits(p.messagelimit, p.levellimit, allowed),
+        )

@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
-from vlcp.link import openflow
-from vlcp.link.address import Address, Listener
-from vlcp.link.openflow import OpenFlowConnection
-from vlcp.service.connection.connectionserver import ConnectionServer
+from vlcp.link.address import Address
+from vlcp.link.openflow import OpenFlowConnection, Patience
+from vlcp.service.connection.peerserver import PeerServer
+from vlcp.service.connection.places import Place
+from vlcp.service.connection.protocols import OpenFlow, Protocol
+
+_PORT = 6653
+"""What Open vSwitch means by a target without port."""
 
 
-class OpenflowServer(ConnectionServer[OpenFlowConnection]):
+class OpenflowServer(PeerServer[OpenFlowConnection]):
     """Keeps the OpenFlow connections of switches."""
 
-    protocol = "OpenFlow"
-    default_port = 6653
+    kind = "OpenFlow"
 
-    async def dial(self, address: Address) -> OpenFlowConnection:
-        """Connect to a switch, such as unix:///run/openvswitch/br0.mgmt."""
-        return await openflow.connect(address)
+    def protocol_of(self, settings: Any) -> type[Protocol]:
+        """`protocol.openflow`."""
+        return OpenFlow
 
-    async def listen(self, address: Address, accept: Callable[[OpenFlowConnection], None]) -> Listener:
-        """Accept switches."""
-        return await openflow.serve(address, accept)
+    def make(
+        self, place: Place[Any], peer: str, on_connection: Callable[[OpenFlowConnection], None] | None
+    ) -> OpenFlowConnection:
+        """The protocol of one connection."""
+        p = place.protocol
+        assert isinstance(p, OpenFlow)
+        patience = Patience(p.hellotimeout, p.featurerequesttimeout, p.keepalivetime, p.keepalivetimeout)
+        return OpenFlowConnection(on_connection=on_connection, patience=patience)
 
-    def is_named_by(self, target: str) -> bool:
-        """Whether a bridge's controller target, such as `tcp:127.0.0.1` or `unix:/path`, means us.
+    def named_by(self, target: str) -> str | None:
+        """The virtual host that a bridge's controller target means, such as `tcp:127.0.0.1` or `unix:/path`.
 
-        Of TCP targets only loopback addresses and the very host that we listen at are recognised.
+        Of TCP targets only loopback addresses and the very hosts that we listen at are recognised.
         """
-        if self._listener is None:
-            return False
-        here = self._listener.address
-        kind, _, rest = target.partition(":")
-        if here.unix or kind == "unix":
-            return here.unix and kind == "unix" and rest == here.path
-        try:
-            there = urlsplit(f"//{rest}")
-            port = there.port or self.default_port
-        except ValueError:
-            return False
-        same_host = there.hostname in ("127.0.0.1", "::1", "localhost", here.host)
-        return (kind == "ssl") == here.tls and kind in ("tcp", "ssl") and same_host and port == here.port
+        here = ((place.vhost, end.listener.address) for place, end in self._opened if end.listener)
+        return next((vhost for vhost, address in here if _means(target, address)), None)
+
+
+def _means(target: str, here: Address) -> bool:
+    kind, _, rest = target.partition(":")
+    if here.unix or kind == "unix":
+        return here.unix and kind == "unix" and rest == here.path
+    try:
+        there = urlsplit(f"//{rest}")
+        port = there.port or _PORT
+    except ValueError:
+        return False
+    same_host = there.hostname in ("127.0.0.1", "::1", "localhost", here.host)
+    return (kind == "ssl") == here.tls and kind in ("tcp", "ssl") and same_host and port == here.port

@@ -19,6 +19,7 @@ from vlcp.server.api import BadParameterError, NotFoundError
 from vlcp.server.module import Module, ModuleError, api, depend
 from vlcp.server.server import Server
 from vlcp.service.connection.openflowserver import OpenflowServer
+from vlcp.service.connection.peerserver import BoundSettings
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager
 from vlcp.wire.openflow import PortDescRequest, SetConfig, port_entries
@@ -33,6 +34,11 @@ class OpenflowManager(Module):
 
     service = True
 
+    class Settings(BoundSettings, frozen=True, kw_only=True):
+        """The keys of `module.openflowmanager.*`."""
+
+    settings: Settings
+
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._switches: dict[int, Switch] = {}
@@ -45,13 +51,13 @@ class OpenflowManager(Module):
 
     async def load(self) -> None:
         """Take every switch that connects; flows are sent once the startup modules are loaded."""
-        self.dependency(OpenflowServer).handle(self._serve)
+        self.dependency(OpenflowServer).handle(OpenFlowConnection, self._serve, self.settings.vhosts())
         self.dependency(OVSDBManager).follow_bridges(self._follow_bridges)
         self.spawn(self._release(), name="wait for the startup modules", background=True)
 
     async def unload(self) -> None:
         """Leave the switches as they are."""
-        self.dependency(OpenflowServer).handle(None)
+        self.dependency(OpenflowServer).release(self._serve)
         await self.cancel_tasks()
         for switch in self._switches.values():
             switch.close()
@@ -69,7 +75,9 @@ class OpenflowManager(Module):
         of the new ones fails.
         """
         if not self.has_feature(feature):
-            raise ModuleError(f"feature {feature.name!r} has another name than before: unload and load its module", 409)
+            raise ModuleError(
+                f"feature {feature.name!r} has another name than before: unload and load its module", 409
+            )
         self._newcomers[feature.name] = feature, settings
         if self._exchange is None:
             self._exchange = asyncio.get_running_loop().create_future()
@@ -148,15 +156,15 @@ class OpenflowManager(Module):
         """Dial the bridges beside us that name us as their controller: after we were away, Open vSwitch itself would
         come back only after seconds. Its own connection is a spare then. What they shall hold is worked out at once.
         """
-        address, server = parse(database), self.dependency(OpenflowServer)
-        ours = [bridge for bridge in bridges if any(map(server.is_named_by, bridge.controllers))]
-        for bridge in ours if address.unix else ():
+        server = self.dependency(OpenflowServer)
+        ours = {bridge: vhost for bridge in bridges if (vhost := _named(server, bridge)) is not None}
+        dialled = database.startswith("unix://")
+        for bridge, vhost in ours.items() if dialled else ():
             if bridge.datapath_id not in self._switches:
                 self._awaited[bridge.datapath_id] = database
             if self._switch(bridge.datapath_id).connection is None:
-                server.reach(
-                    Address("unix", path=str(PurePath(address.path).with_name(f"{bridge.name}.mgmt")))
-                )
+                path = PurePath(parse(database).path).with_name(f"{bridge.name}.mgmt")
+                server.reach(Address("unix", path=str(path)), vhost)
         self._forget_awaited(database, {bridge.datapath_id for bridge in ours})
 
     def _forget_awaited(self, database: str, named: Container[int]) -> None:
@@ -220,3 +228,9 @@ class OpenflowManager(Module):
         """Figures of every switch."""
         switches = {f"{number:016x}": switch.statistics() for number, switch in self._switches.items()}
         return {**super().statistics(), "switches": switches}
+
+
+def _named(server: OpenflowServer, bridge: Bridge) -> str | None:
+    """The virtual host that a bridge names as one of its controllers."""
+    names = map(server.named_by, bridge.controllers)
+    return next((vhost for vhost in names if vhost is not None), None)

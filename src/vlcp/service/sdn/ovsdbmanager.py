@@ -11,6 +11,7 @@ from vlcp.link.ovsdb import OvsdbConnection
 from vlcp.server.module import Module, depend
 from vlcp.server.server import Server
 from vlcp.service.connection.jsonrpcserver import JsonRPCServer
+from vlcp.service.connection.peerserver import BoundSettings
 from vlcp.wire.ovsdb import RowChange
 
 _DATABASE = "Open_vSwitch"
@@ -25,6 +26,11 @@ class OVSDBManager(Module):
 
     service = True
 
+    class Settings(BoundSettings, frozen=True, kw_only=True):
+        """The keys of `module.ovsdbmanager.*`."""
+
+    settings: Settings
+
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._databases: dict[Interfaces, str] = {}
@@ -33,11 +39,11 @@ class OVSDBManager(Module):
 
     async def load(self) -> None:
         """Follow every database that is connected."""
-        self.dependency(JsonRPCServer).handle(self._follow)
+        self.dependency(JsonRPCServer).handle(OvsdbConnection, self._follow, self.settings.vhosts())
 
     async def unload(self) -> None:
         """Follow no more."""
-        self.dependency(JsonRPCServer).handle(None)
+        self.dependency(JsonRPCServer).release(self._follow)
 
     def attach(self, datapath_id: int, facts: Facts) -> None:
         """Keep the facts of a switch up to date from now on."""
@@ -75,6 +81,7 @@ class OVSDBManager(Module):
             await connection.wait_closed()
         finally:
             del self._databases[database]
+            connection.close()  # what it monitors ends with it
 
     def _tell_bridges(self, database: Interfaces) -> None:
         if self._on_bridges is not None and database in self._databases:
