@@ -10,7 +10,8 @@ import msgspec
 from aiohttp import web
 
 from vlcp.server.api import status_of
-from vlcp.web.errors import MethodNotAllowedError
+from vlcp.web.errors import RequestError
+from vlcp.web.reply import Reply
 
 logger = logging.getLogger(__name__)
 _LONGEST_TEXT = 2000
@@ -28,8 +29,8 @@ def failure(error: Exception, *, details: bool = True, trace: bool = False) -> w
         logger.error("a request failed", exc_info=error)
     frames = "".join(traceback.format_exception(error)) if trace else None
     response = error_response(status, text if details else HTTPStatus(status).phrase, frames)
-    if isinstance(error, MethodNotAllowedError):
-        response.headers["Allow"] = error.allowed
+    if isinstance(error, RequestError):
+        response.headers.update(error.headers)
     return response
 
 
@@ -42,5 +43,16 @@ def error_response(status: int, text: str, trace: str | None = None) -> web.Resp
 
 def json_response(body: bytes, status: int = 200) -> web.Response:
     """An answer that is JSON text already."""
-    headers = {"Server": "VLCP"}
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def respond(reply: Reply) -> web.Response:
+    """A reply as aiohttp sends it."""
+    text = isinstance(reply.body, str)
+    body = reply.body.encode() if isinstance(reply.body, str) else reply.body
+    response = web.Response(body=body, status=reply.status, headers=reply.headers)
+    if body and "Content-Type" not in reply.headers:
+        response.content_type = reply.content_type
+        if text:
+            response.charset = "utf-8"
+    return response

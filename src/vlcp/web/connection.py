@@ -10,12 +10,16 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from vlcp.web.answers import error_response
+from vlcp.web.host import Limits
 from vlcp.web.parameters import MOST_FIELDS
 
 logger = logging.getLogger(__name__)
 _ACCESS_FORMAT = '%a "%r" %s %b bytes in %Tf s'
+_TELLS_HEADERS = 1
+"""The limit of a header is that of the request line and this: the library tells them apart by nothing else."""
 
 
 def server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], bodylimit: int) -> web.Server:
@@ -30,23 +34,21 @@ def server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], b
 
 
 class Connection(web.RequestHandler):
-    """One accepted connection, whose answer to a malformed request is JSON too.
+    """One connection that was accepted at an endpoint. Its answer to a malformed request is JSON too."""
 
-    `idle`: seconds until it is closed when it is not used. `longest`: bytes of the request line, and of one header;
-    `headers`: how many of them a request may have.
-    """
+    __slots__ = ("_fastfail", "endpoint")
 
-    __slots__ = ()
-
-    def __init__(self, shared: web.Server, idle: float, longest: int, headers: int) -> None:
+    def __init__(self, shared: web.Server, endpoint: object, limits: Limits) -> None:
+        self.endpoint = endpoint
+        self._fastfail = limits.fastfail
         super().__init__(
             shared,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=idle,
-            max_line_size=longest,
-            max_field_size=longest,
-            max_headers=headers,
-            lingering_time=1.0,
+            keepalive_timeout=limits.idletimeout,
+            max_line_size=limits.headlinelimit,
+            max_field_size=limits.headlinelimit + _TELLS_HEADERS,
+            max_headers=limits.headercountlimit,
+            lingering_time=limits.closetimeout,
             access_log=logger,
             access_log_format=_ACCESS_FORMAT,
             logger=logger,
@@ -61,10 +63,23 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that could not be parsed; the connection is closed after it."""
         logger.debug("malformed request from %s: %s", request.remote, message)
-        first = (message or HTTPStatus(status).phrase).strip().splitlines()[0].rstrip(":")
-        response = error_response(status, f"malformed request: {first}")
+        status, what = self._malformed(exc) or (status, message or HTTPStatus(status).phrase)
+        response = error_response(status, f"malformed request: {what.strip().splitlines()[0].rstrip(':')}")
+        response.headers["Server"] = "VLCP"
         response.force_close()
+        if self._fastfail:
+            self.force_close()
         return response
+
+    def _malformed(self, error: BaseException | None) -> tuple[int, str] | None:
+        """Status (RFC 9110 section 15.5.15, RFC 6585 section 5) and text when something is too long."""
+        if isinstance(error, LineTooLong):
+            if error.args[1] == self.max_line_size:
+                return 414, f"the request line has more than {self.max_line_size} bytes"
+            return 431, f"a header has more than {self.max_line_size} bytes"
+        if isinstance(error, BadHttpMessage) and error.message.startswith("Too many headers"):
+            return 431, f"more than {self.max_headers} headers"
+        return None
 
     def log_exception(self, *args: Any, **options: Any) -> None:
         """What went wrong outside the handlers. The rest of a body that was refused is the client's own affair."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vlcp.server.api import ApiError
 
 
@@ -9,6 +11,19 @@ class RequestError(ApiError):
     """A request that cannot be served as it is."""
 
     status = 400
+    headers: Mapping[str, str] = {}
+    """Further headers of the answer."""
+
+
+class UnauthorizedError(RequestError):
+    """The client must say who it is: with a user's name and a password for the realm (RFC 7617)."""
+
+    status = 401
+
+    def __init__(self, text: str, realm: str = "all") -> None:
+        quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
+        self.headers = {"WWW-Authenticate": f'Basic realm="{quoted}", charset="UTF-8"'}
+        super().__init__(text)
 
 
 class MethodNotAllowedError(RequestError):
@@ -17,8 +32,9 @@ class MethodNotAllowedError(RequestError):
     status = 405
 
     def __init__(self, method: str, allowed: frozenset[str]) -> None:
-        self.allowed = ", ".join(sorted(allowed))
-        super().__init__(f"method {method} is not allowed here; use {self.allowed}")
+        names = ", ".join(sorted(allowed))
+        self.headers = {"Allow": names}
+        super().__init__(f"method {method} is not allowed here; use {names}")
 
 
 class BodyTooSlowError(RequestError):
@@ -31,3 +47,31 @@ class BodyTooLargeError(RequestError):
     """The body is longer than the limit."""
 
     status = 413
+
+
+class HeadersTooLargeError(RequestError):
+    """The headers together are longer than the limit (RFC 6585 section 5)."""
+
+    status = 431
+
+
+class RewriteError(RequestError):
+    """Rewrites go round in a circle, or on and on."""
+
+    status = 500
+
+
+class PreconditionError(RequestError):
+    """What the client knows is out of date."""
+
+    status = 412
+
+
+class RangeError(RequestError):
+    """There is nothing in the range of something that has `size` bytes."""
+
+    status = 416
+
+    def __init__(self, text: str, size: int) -> None:
+        self.headers = {"Content-Range": f"bytes */{size}"}
+        super().__init__(text)

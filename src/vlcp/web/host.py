@@ -9,40 +9,89 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
 import msgspec
 
-from vlcp.server.api import NotFoundError
+from vlcp.server.api import CallTimeoutError, NotFoundError
 from vlcp.server.config import Limit, Seconds
-from vlcp.web.errors import MethodNotAllowedError, RequestError
+from vlcp.web.environment import Environment
+from vlcp.web.errors import HeadersTooLargeError, MethodNotAllowedError, RequestError, RewriteError
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    Handler = Callable[[web.BaseRequest, re.Match[str]], Awaitable[web.StreamResponse]]
+    from vlcp.web.connection import Connection
+
+    Handler = Callable[[Environment, re.Match[str]], Awaitable[web.StreamResponse]]
+
+_SERVER = "VLCP"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request may take; the keys of `protocol.http.*`."""
+    """What a request may take, and how it is answered; the keys of `protocol.http.*`."""
 
     idletimeout: Seconds = 20.0
     """Seconds until an idle connection is closed."""
+    closetimeout: Seconds = 5.0
+    """Seconds that the rest of a body is still read after an answer that did not need it."""
     headlinelimit: Limit = 8192
     """Bytes of the request line, and of one header."""
+    headerlimit: Limit = 1024 * 1024
+    """Bytes of all headers."""
     headercountlimit: Limit = 1024
     """Number of headers."""
+    fastfail: bool = False
+    """Close the connection after a malformed request instead of answering it."""
+    showerrorinfo: bool = False
+    """Add the Python traceback to errors."""
+    unquoteplus: bool = True
+    """A `+` in a path is a space."""
+    processtimeout: Seconds | None = None
+    """Seconds that answering may take; None: as long as it takes."""
+    defaulthost: str = ""
+    """The host of requests that do not name one."""
+    rewritedepthlimit: Limit = 32
+    """Rewrites of one request."""
+    errorrewrite: dict[int, str] = msgspec.field(default_factory=dict)
+    """Status of an error -> the path whose page is sent with it."""
+    errorredirect: dict[int, str] = msgspec.field(default_factory=dict)
+    """Status of an error -> where the client is sent instead."""
+    defaultresponseheaders: dict[str, str] | tuple[tuple[str, str], ...] = ()
+    """Headers of answers that do not have them otherwise: a dictionary, or pairs."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.default_headers():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+                raise ValueError(f"{name!r}: {value!r} is no header")
+
+    def default_headers(self) -> Iterable[tuple[str, str]]:
+        """The pairs of `defaultresponseheaders`."""
+        headers = self.defaultresponseheaders
+        return headers.items() if isinstance(headers, dict) else headers
 
 
 class Route:
-    """One handler, for the paths that a pattern matches whole, with some methods. HEAD goes where GET goes."""
+    """One handler, for the paths that a pattern matches whole, with some methods. HEAD goes where GET goes.
 
-    def __init__(self, pattern: str, methods: Iterable[str], handler: Handler) -> None:
+    The handler gets the request and the match, and answers or raises; `vlcp.web.routes` makes friendlier ones. With
+    `host` it is only for requests to this host name.
+    """
+
+    def __init__(
+        self, pattern: str, methods: Iterable[str], handler: Handler, host: str | None = None
+    ) -> None:
         self.pattern = re.compile(pattern)
         allowed = frozenset(method.upper() for method in methods)
         self.methods = allowed | {"HEAD"} if "GET" in allowed else allowed
         self.handler = handler
+        self.host = host and host.lower()
+
+    def match(self, env: Environment) -> re.Match[str] | None:
+        """The match of the path, unless the route is for another host."""
+        match = self.pattern.fullmatch(env.path)
+        return match if match is None or self.host is None or self.host == env.host else None
 
 
 class VirtualHost:
@@ -52,58 +101,133 @@ class VirtualHost:
         self.name = name
         self.names: set[str] = set()
         """Host names in the URLs of its listeners, in lower case."""
+        self.limits = limits
+        """What requests on connections to come may take."""
         self._bodylimit = bodylimit
-        self._limits = limits
         self._routes: list[Route] = []
         self._counts: Counter[str] = Counter()
         self._server: web.Server | None = None
 
-    def add(self, route: Route) -> None:
-        """Serve a route from now on; earlier routes win."""
-        self._routes.append(route)
+    def add(self, *routes: Route) -> None:
+        """Serve routes from now on; earlier ones win."""
+        self._routes += routes
 
-    def remove(self, route: Route) -> None:
-        """Serve a route no longer."""
-        self._routes.remove(route)
+    def remove(self, *routes: Route) -> None:
+        """Serve routes no longer; those that are not served harm nothing."""
+        self._routes = [route for route in self._routes if route not in routes]
 
-    def protocol(self) -> asyncio.Protocol:
-        """A protocol for one accepted connection."""
+    def protocol(self, endpoint: object = None) -> asyncio.Protocol:
+        """A protocol for one connection that was accepted at an endpoint."""
         from vlcp.web import connection
 
         if self._server is None:
             self._server = connection.server(self.answer, self._bodylimit)
-        limits = self._limits
-        return connection.Connection(
-            self._server, limits.idletimeout, limits.headlinelimit, limits.headercountlimit
-        )
+        return connection.Connection(self._server, endpoint, self.limits)
+
+    # -- answering
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Find the handler and call it; its errors become answers."""
         self._counts["requests"] += 1
+        env = Environment(request, self._rewrite, "", "", self.limits.defaulthost)
         try:
-            route, match = self._route(request)
-            response = await route.handler(request, match)
+            response = await self._first(env)
         except Exception as error:
-            from vlcp.web.answers import failure
-
-            response = failure(error)
+            response = await self._failed(env, error)
+        self._finish(env, response)
         self._counts[f"status {response.status}"] += 1
         return response
 
-    def _route(self, request: web.BaseRequest) -> tuple[Route, re.Match[str]]:
-        path = decoded_path(request.raw_path)
-        found = [(route, match) for route in self._routes if (match := route.pattern.fullmatch(path))]
+    async def _first(self, env: Environment) -> web.StreamResponse:
+        raw = env.request.raw_path
+        if raw == "*" and env.method == "OPTIONS":  # about the server as a whole, RFC 9110 section 9.3.7
+            from vlcp.web.answers import respond
+            from vlcp.web.reply import Reply
+
+            return respond(Reply(content_type="text/plain"))
+        self._check_headers(env.request)
+        path, _, querystring = raw.partition("#")[0].partition("?")
+        env.path, env.querystring = decoded_path(path, plus=self.limits.unquoteplus), querystring
+        limit = self.limits.processtimeout
+        if limit is None:
+            return await self._dispatch(env)
+        try:
+            async with asyncio.timeout(limit) as timer:
+                return await self._dispatch(env)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise CallTimeoutError(f"there was no answer within {limit:g} s") from None
+
+    def _check_headers(self, request: web.BaseRequest) -> None:
+        limit, headers = self.limits.headerlimit, request.raw_headers
+        if len(headers) * self.limits.headlinelimit <= limit:
+            return
+        if sum(len(name) + len(value) for name, value in headers) > limit:
+            raise HeadersTooLargeError(f"the headers have more than {limit} bytes")
+
+    async def _dispatch(self, env: Environment) -> web.StreamResponse:
+        found = [(route, match) for route in self._routes if (match := route.match(env))]
         for route, match in found:
-            if request.method in route.methods:
-                return route, match
+            if env.method in route.methods:
+                return await route.handler(env, match)
         if found:
             allowed = frozenset[str]().union(*(route.methods for route, _ in found))
-            raise MethodNotAllowedError(request.method, allowed)
-        raise NotFoundError(f"nothing answers at {path!r}")
+            raise MethodNotAllowedError(env.method, allowed)
+        raise NotFoundError(f"nothing answers at {env.path!r}")
 
-    def connections(self) -> list[web.RequestHandler]:
+    async def _rewrite(self, env: Environment, path: str, querystring: str) -> web.StreamResponse:
+        way = " -> ".join((*env.rewritefrom, env.path, path))
+        if path in (*env.rewritefrom, env.path):
+            raise RewriteError(f"rewrites go round in a circle: {way}")
+        if len(env.rewritefrom) >= self.limits.rewritedepthlimit:
+            raise RewriteError(f"more rewrites than protocol.http.rewritedepthlimit allows: {way}")
+        return await self._dispatch(env.elsewhere(path, querystring))
+
+    async def _failed(self, env: Environment, error: Exception) -> web.StreamResponse:
+        """The answer for an error, or what is to be sent in its place."""
+        from vlcp.web.answers import failure, respond
+        from vlcp.web.reply import redirect
+
+        response = failure(error, trace=self.limits.showerrorinfo)
+        if target := self.limits.errorredirect.get(response.status):
+            return respond(redirect(target))
+        if target := self.limits.errorrewrite.get(response.status):
+            return await self._page(env, target, response)
+        return response
+
+    async def _page(self, env: Environment, target: str, response: web.StreamResponse) -> web.StreamResponse:
+        """The page for an error, with the status and the headers of the error; the error itself without the page."""
+        from vlcp.web.answers import failure
+
+        path, _, querystring = target.partition("?")
+        try:
+            page = await self._dispatch(env.instead(response.status, path, querystring))
+        except Exception as error:
+            failure(error)  # which logs what is not deliberate
+            return response
+        if page.status == 200:
+            page.set_status(response.status)
+        for name in ("Allow", "WWW-Authenticate"):
+            if name in response.headers:
+                page.headers.setdefault(name, response.headers[name])
+        return page
+
+    def _finish(self, env: Environment, response: web.StreamResponse) -> None:
+        """Add the headers that are for every answer, unless it is under way already."""
+        if response.prepared:
+            return
+        for name, value in env.sent_headers:
+            response.headers.add(name, value)
+        for name, value in self.limits.default_headers():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Server", _SERVER)
+
+    # -- connections
+
+    def connections(self) -> list[Connection]:
         """The open connections."""
-        return self._server.connections if self._server else []
+        return cast("list[Connection]", self._server.connections) if self._server else []
 
     async def shutdown(self, limit: float) -> None:
         """Close idle connections now, busy ones after their answer, all after `limit` seconds at the latest."""
@@ -116,12 +240,12 @@ class VirtualHost:
         return {"connections": len(self.connections()), **self._counts}
 
 
-def decoded_path(raw: str) -> str:
-    """The path of a request target, percent-decoded. Raises `RequestError`."""
-    path = raw.partition("?")[0].partition("#")[0]
+def decoded_path(raw: str, *, plus: bool = False) -> str:
+    """The path of a request target, percent-decoded; with `plus` its `+` are spaces. Raises `RequestError`."""
+    path = raw
     if not path.startswith("/"):  # the absolute form, RFC 9112 section 3.2.2
         path = "/" + path.partition("://")[2].partition("/")[2]
     try:
-        return unquote(path, errors="strict")
+        return unquote(path.replace("+", " ") if plus else path, errors="strict")
     except UnicodeDecodeError:
         raise RequestError("the path is not UTF-8 text after percent-decoding") from None

@@ -1,4 +1,4 @@
-"""The parameters of a request: the query of a GET; the form or the JSON object of a POST.
+"""The parameters of a request: the query of a GET; the form or the JSON object of a POST, or its query without a body.
 
 Forms are application/x-www-form-urlencoded (WHATWG URL section 5) or multipart/form-data (RFC 7578). The last of
 several equal names wins; `name[]` collects a list under `name`.
@@ -7,13 +7,14 @@ several equal names wins; `name[]` collects a list under `name`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
+from vlcp.web.environment import Environment
 from vlcp.web.errors import BodyTooLargeError, BodyTooSlowError, RequestError
 from vlcp.web.literals import is_quoted, unquote
 
@@ -28,19 +29,51 @@ BODY_TIME = 30.0
 """Seconds in which a body must have arrived."""
 
 
-async def read(request: web.BaseRequest, *, literals: bool = True, json: bool = True) -> dict[str, Any]:
+class File(msgspec.Struct, frozen=True):
+    """A file in a form."""
+
+    name: str
+    """What the client calls it: never use it as a path."""
+    content_type: str
+    data: bytes
+
+
+Field = tuple[str, str | File]
+
+
+async def read(env: Environment, *, literals: bool = True, json: bool = True) -> dict[str, Any]:
     """The parameters of a request; with `literals` back-quoted text is a Python literal, but never inside JSON.
 
     Raises `RequestError` that names the parameter or the position, `BodyTooLargeError` and `BodyTooSlowError`.
     """
-    if request.method in ("GET", "HEAD"):
-        return _collected(_fields(request.raw_path.partition("?")[2], "the query"), literals)
+    if env.method in ("GET", "HEAD"):
+        return _collected(_fields(env.querystring, "the query"), literals)
+    kind, fields = await _arrived(env.request, json)
+    if env.querystring and kind is not None:
+        raise RequestError("there are parameters in the query and a body: give all of them in one place")
+    if env.querystring:
+        fields = _fields(env.querystring, "the query")
+    return fields if isinstance(fields, dict) else _collected(_texts(fields), literals)
+
+
+async def form(env: Environment) -> dict[str, str | File | list[str | File]]:
+    """The fields of a form, files as `File`. Raises as `read`."""
+    kind, fields = await _arrived(env.request)
+    if isinstance(fields, dict):
+        raise RequestError(f"a body of type {kind} is no form")
+    return _collected(fields, literals=False)
+
+
+async def _arrived(
+    request: web.BaseRequest, json: bool = True
+) -> tuple[str | None, dict[str, Any] | list[Field]]:
+    """The type of the body, None without one, and its fields: as they came, or as JSON has them."""
     if (request.content_length or 0) > request.client_max_size:
         raise _too_large(request)
     await _continue(request)
     try:
         async with asyncio.timeout(BODY_TIME):
-            return await _body(request, literals, json)
+            return await _body(request, json)
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request) from None
     except TimeoutError:
@@ -63,34 +96,32 @@ async def _continue(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
-async def _body(request: web.BaseRequest, literals: bool, json: bool) -> dict[str, Any]:
+async def _body(request: web.BaseRequest, json: bool) -> tuple[str | None, dict[str, Any] | list[Field]]:
     kind = request.content_type
     if kind == MULTIPART:
-        return _collected(await _multipart(request), literals)
+        return kind, await _multipart(request)
     body = await request.read()
     if kind == JSON:
         if not json:
             raise RequestError("JSON bodies are not accepted here (module.webapi.acceptjson)")
-        return _json(body, request.charset)
-    if kind == FORM:
-        return _collected(
-            _fields(_text(body.rstrip(b"\r\n"), "the form", request.charset), "the form"), literals
-        )
-    if body:
+        return kind, _json(body, request.charset)
+    if not body:
+        return None, []
+    if kind != FORM:
         raise RequestError(f"a body of type {kind} is not understood; send {FORM}, {MULTIPART} or {JSON}")
-    return {}
+    return kind, _fields(_text(body.rstrip(b"\r\n"), "the form", request.charset), "the form")
 
 
-def _fields(text: str, where: str) -> list[tuple[str, str]]:
+def _fields(text: str, where: str) -> list[Field]:
     try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+        return list(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
     except UnicodeDecodeError:
         raise RequestError(f"{where} is not UTF-8 text after percent-decoding") from None
     except ValueError:
         raise RequestError(f"{where} has more than {MOST_FIELDS} fields") from None
 
 
-async def _multipart(request: web.BaseRequest) -> list[tuple[str, str]]:
+async def _multipart(request: web.BaseRequest) -> list[Field]:
     try:
         fields = (await request.post()).items()
         return [(name, _field(name, value)) for name, value in fields]
@@ -98,13 +129,22 @@ async def _multipart(request: web.BaseRequest) -> list[tuple[str, str]]:
         raise RequestError(f"the multipart form is malformed: {error}") from None
 
 
-def _field(name: str, value: str | bytes | bytearray | web.FileField) -> str:
+def _field(name: str, value: str | bytes | bytearray | web.FileField) -> str | File:
     if isinstance(value, str):
         return value
     if isinstance(value, web.FileField):
         with value.file:
-            return _text(value.file.read(), f"the file of parameter {name!r}")
+            return File(value.filename, value.content_type, value.file.read())
     return _text(bytes(value), f"parameter {name!r}")
+
+
+def _texts(fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
+    """Files as the text in them."""
+    for name, value in fields:
+        if isinstance(value, File):
+            yield name, _text(value.data, f"the file of parameter {name!r}")
+        else:
+            yield name, value
 
 
 def _text(data: bytes, what: str, charset: str | None = None) -> str:
@@ -138,15 +178,15 @@ def _position(error: Exception, body: bytes) -> str:
     return f"line {line}, column {column}"
 
 
-def _collected(fields: Iterable[tuple[str, str]], literals: bool) -> dict[str, Any]:
+def _collected(fields: Iterable[Field], literals: bool) -> dict[str, Any]:
     params: dict[str, Any] = {}
+    value: Any
     lists: dict[str, list[Any]] = {}
     room = LONGEST_LITERALS
-    for name, text in fields:
-        value: Any = text
-        if literals and is_quoted(text):
-            room -= len(text)
-            value = _value(name, text, room)
+    for name, value in fields:
+        if literals and isinstance(value, str) and is_quoted(value):
+            room -= len(value)
+            value = _value(name, value, room)
         if name.endswith("[]"):
             params[name[:-2]] = lists.setdefault(name[:-2], [])
             lists[name[:-2]].append(value)

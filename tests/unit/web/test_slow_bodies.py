@@ -11,7 +11,11 @@ from vlcp.service.connection.httpserver import HttpServer
 from vlcp.service.manage.webapi import WebAPI
 from vlcp.web import parameters
 
-CONFIG = "module.httpserver.url = None\nmodule.httpserver.vhost.api.url = 'tcp://localhost:0'"
+CONFIG = """
+module.httpserver.url = None
+module.httpserver.vhost.api.url = 'tcp://localhost:0'
+protocol.http.closetimeout = 0.1
+"""
 HEAD = (
     b"POST /x/y HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vlcp.server.api import ForbiddenError
+from vlcp.server.api import ForbiddenError, RejectedError
 from vlcp.server.module import Module, depend
 from vlcp.service.connection.httpserver import HttpServer
 from vlcp.web import origin
@@ -14,6 +14,8 @@ from vlcp.web.host import Route, VirtualHost
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+    from vlcp.web.environment import Environment
 
 
 @depend(HttpServer)
@@ -38,6 +40,10 @@ class WebAPI(Module):
         """If set, the only modules that may be called."""
         denytargets: tuple[str, ...] | None = None
         """Modules that may not be called; without effect when `allowtargets` is set."""
+        authmethod: str | None = None
+        """An API that is called before each request: it raises, or returns False, to refuse it."""
+        authtarget: str = "public"
+        """The module of this API; `public` is whichever offers it as a public API."""
         errordetails: bool = True
         """Tell what went wrong; otherwise only what the status means."""
         errortrace: bool = False
@@ -49,6 +55,8 @@ class WebAPI(Module):
         """Begin to answer."""
         root = "/" + self.settings.rootpath.strip("/")
         prefix = re.escape(root.rstrip("/"))
+        names = self.settings.hostbind or ()
+        self._names = frozenset(name.lower() for name in ((names,) if isinstance(names, str) else names))
         self._display = self.server.config.settings(Display, "jsonformat")
         self._route = Route(rf"{prefix}/([^/]+)/([^/]+)", self.settings.acceptmethods, self._answer)
         self._host().add(self._route)
@@ -66,28 +74,38 @@ class WebAPI(Module):
     def _host(self) -> VirtualHost:
         return self.dependency(HttpServer).host(self.settings.vhostbind)
 
-    async def _answer(self, request: web.BaseRequest, match: re.Match[str]) -> web.Response:
+    async def _answer(self, env: Environment, match: re.Match[str]) -> web.Response:
         from vlcp.web.answers import failure
 
         try:
-            origin.check(request, self._names())
-            return await self._call(request, *match.groups())
+            origin.check(env, self._host().names, self._names)
+            return await self._call(env, *match.groups())
         except Exception as error:
             return failure(error, details=self.settings.errordetails, trace=self.settings.errortrace)
 
-    def _names(self) -> set[str]:
-        own = self.settings.hostbind or ()
-        names = (own,) if isinstance(own, str) else own
-        return self._host().names.union(name.lower() for name in names)
-
-    async def _call(self, request: web.BaseRequest, module: str, api: str) -> web.Response:
+    async def _call(self, env: Environment, module: str, api: str) -> web.Response:
         from vlcp.web import answers, parameters
 
         self._check_allowed(module)
         s = self.settings
-        params = await parameters.read(request, literals=s.typeextension, json=s.acceptjson)
+        params = await parameters.read(env, literals=s.typeextension, json=s.acceptjson)
+        if s.authmethod is not None:
+            await self._check_caller(s.authmethod, env, module, api, params)
         result = await self.server.apis.serve(module, api, params)
         return answers.json_response(b'{"result": ' + self._display.encode(result) + b"}")
+
+    async def _check_caller(
+        self, authmethod: str, env: Environment, module: str, api: str, params: dict[str, Any]
+    ) -> None:
+        """Ask who decides. What it raises is the answer; nobody to ask is a refusal too."""
+        call = {"env": env, "targetname": module, "name": api, "params": params}
+        target = self.settings.authtarget
+        try:
+            allowed = await self.server.apis.serve(target, authmethod, call)
+        except RejectedError as error:
+            raise ForbiddenError(f"nobody says who may call (module.webapi.authmethod): {error}") from None
+        if allowed is False:
+            raise ForbiddenError(f"{target}/{authmethod} does not allow {module}/{api}")
 
     def _check_allowed(self, module: str) -> None:
         allowed, denied = self.settings.allowtargets, self.settings.denytargets
