@@ -64,6 +64,8 @@ class Controller:
         self.log_path = self.directory / "vlcp.log"
         self.settings = {**self._default_settings(), **(settings or {})}
         self.answer_limit = 30.0
+        self.source = Path(__file__).parents[2]
+        """Where the process imports vlcp from."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, timeout: float = 30.0) -> None:
@@ -147,8 +149,7 @@ class Controller:
         }
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        source = str(Path(__file__).parents[2])  # works from a checkout that is not installed, too
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(self.source), os.environ.get("PYTHONPATH")]))
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", _START, "-f", str(self.config_path)],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from vlcp.server.config import Seconds
@@ -10,6 +12,7 @@ from vlcp.server.generation import SourceWatch, source_file
 from vlcp.server.module import Module, ModuleError, api
 from vlcp.server.record import Record, text_of
 from vlcp.server.reload import files_of
+from vlcp.server.server import Server
 
 
 class Manager(Module):
@@ -24,7 +27,11 @@ class Manager(Module):
         """Seconds between two looks at the files."""
 
     settings: Settings
-    _watching: asyncio.Task[None] | None = None
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._sources = SourceWatch()
+        self._watching: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Watch the files, if the settings say so."""
@@ -74,6 +81,7 @@ class Manager(Module):
 
         :param pathlist: list of loading paths, such as ["vlcp.service.sdn.arpresponder.ARPResponder"]
         """
+        self._changed(record for record in self.server.loader.records() if record.path in pathlist)
         await self.server.reload(pathlist)
 
     @api
@@ -86,19 +94,20 @@ class Manager(Module):
             self._watching.cancel()
             self._watching = None
         elif enabled and self._watching is None:
+            self._sources = SourceWatch()
             self._watching = self.spawn(self._watch(), name="watch the files of modules", background=True)
 
     async def _watch(self) -> None:
-        watch = SourceWatch()
         while True:
-            changed = watch.changed(
-                file for record in self.server.loader.records() for file in _files(record)
-            )
-            paths = [r.path for r in self.server.loader.records() if changed.intersection(_files(r))]
-            if paths:
+            if paths := self._changed(self.server.loader.records()):
                 await self._reload(paths)
-            watch.seen(changed)
             await asyncio.sleep(self.settings.checkinterval)
+
+    def _changed(self, records: Iterable[Record]) -> list[str]:
+        """The loading paths of those whose files have changed since the last look."""
+        files = {record.path: _files(record) for record in records}
+        changed = self._sources.changed(set[Path]().union(*files.values()))
+        return [path for path, own in files.items() if changed.intersection(own)]
 
     async def _reload(self, paths: list[str]) -> None:
         """Reload what has changed. An error is told once: nothing is tried again until a file changes again."""
@@ -108,9 +117,9 @@ class Manager(Module):
             self.logger.error("files have changed, but %s", text_of(error))
 
 
-def _files(record: Record) -> set[Any]:
+def _files(record: Record) -> set[Path]:
     """The files of a module's own code that can be imported again."""
-    found = set()
+    found = set[Path]()
     for name in files_of(record.cls):
         try:
             found.add(source_file(name))
