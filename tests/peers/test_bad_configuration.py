@@ -133,7 +133,8 @@ def test_the_web_api(tmp_path: Path, line: str, told: str) -> None:
 def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         url = f"tcp://127.0.0.1:{holder.getsockname()[1]}"
-        told = start(tmp_path, f"{web()}module.httpserver.url = '{url}'\n")
+        more = f"module.httpserver.url = '{url}'\nprotocol.http.listen_persist = False\n"
+        told = start(tmp_path, f"{web()}{more}")
     assert f"x.conf:4: module.httpserver.url = '{url}'" in told
     assert "ddress already in use" in told
 
