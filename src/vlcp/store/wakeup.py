@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 _logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class WakeUps:
         self.stale = True
         heard()
 
-    def _wake(self, names: Iterator[str] | tuple[str, ...]) -> None:
+    def _wake(self, names: Iterable[str]) -> None:
         for name in names:
             if self._sender is None:
                 return
