@@ -47,6 +47,7 @@ class Mirror:
         self._watched: set[str] = set()
         self._released: set[str] = set()
         self._stale: set[str] = set()
+        self._reading: set[str] = set()
         self._everything = False
         self._work = asyncio.Event()
         self._shown = 0
@@ -85,7 +86,8 @@ class Mirror:
 
     def known(self, key: str) -> Known | None:
         """What the mirror knows of a key that any reader wants; None if nothing, or if it was just told of a change."""
-        return None if key in self._stale or self._everything else self._contents.look_up(key)
+        told = key in self._stale or key in self._reading or self._everything
+        return None if told else self._contents.look_up(key)
 
     def last(self, key: str) -> Known | None:
         """The last that was known of a key that any reader wants, even if it was told of a change since."""
@@ -98,7 +100,9 @@ class Mirror:
     def listing(self, directory: str) -> dict[str, Known] | None:
         """Member key -> what is known of it, if the mirror knows the directory and was not just told of a change."""
         names = self._contents.names(directory)
-        if names is None or self._everything or any(directory_of(key) == directory for key in self._stale):
+        if names is None or self._everything or directory in self._reading:
+            return None
+        if any(directory_of(key) == directory for key in (*self._stale, *self._reading)):
             return None
         return {key: known for name in names if (known := self._contents.look_up(key := directory + name))}
 
@@ -188,7 +192,9 @@ class Mirror:
         try:
             new = await self._watch(watcher, self._wants if self._everything else asked)
             snapshot = await self._read(new)
+            self._reading.clear()
         except BaseException:
+            self._reading.clear()
             for name, readers in asked.items():
                 self._asked.setdefault(name, {}).update(readers)
             raise
@@ -219,6 +225,7 @@ class Mirror:
             self._stale, self._everything = set(), False
             told = self._counts["notifications"]
             names = new | stale | (self._watched & self._wants.keys() if everything else set())
+            self._reading |= names
             try:
                 snapshot = await self._backend.read(*_split(names)) if names else None
             except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -189,3 +190,15 @@ async def test_lists_show_the_good_ones_beside_one_that_is_not(controller: Serve
     )
     assert status == 409
     assert "'viperflow.physicalnetwork.b'" in body["error"]
+
+
+async def test_a_copy_is_not_older_than_what_was_told(objectdb: Call, write: Call, line: Line) -> None:
+    """Whatever the mirror is reading just then, what this process wrote is seen by its next call."""
+    await write(a=0)
+    await objectdb("get", key="a", requestid="r")
+    line.chance = random.Random(1)
+    for n in range(200):
+        await write(a=n)
+        for _ in range(n % 7):
+            await asyncio.sleep(0)
+        assert await objectdb("getonce", key="a") == n
