@@ -49,7 +49,9 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `main.*`: what a script is called with when no command line says so."""
 
     args: tuple[Any, ...] = ()
+    """The arguments."""
     kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
+    """The options, by name."""
 
 
 class ScriptModule(Module):

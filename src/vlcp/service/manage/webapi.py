@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlcp.server.api import ForbiddenError, RejectedError
 from vlcp.server.module import Module, depend
+from vlcp.server.server import Server
 from vlcp.service.connection.httpserver import HttpServer
 from vlcp.web import origin
 from vlcp.web.display import Display
@@ -32,6 +33,7 @@ class WebAPI(Module):
         rootpath: str = "/"
         """What the paths begin with."""
         acceptmethods: tuple[str, ...] = ("GET", "POST")
+        """The methods of HTTP that are answered."""
         acceptjson: bool = True
         """Take parameters from JSON bodies."""
         typeextension: bool = True
@@ -51,13 +53,16 @@ class WebAPI(Module):
 
     settings: Settings
 
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._display = server.config.settings(Display, "jsonformat")
+
     async def load(self) -> None:
         """Begin to answer."""
         root = "/" + self.settings.rootpath.strip("/")
         prefix = re.escape(root.rstrip("/"))
         names = self.settings.hostbind or ()
         self._names = frozenset(name.lower() for name in ((names,) if isinstance(names, str) else names))
-        self._display = self.server.config.settings(Display, "jsonformat")
         self._route = Route(rf"{prefix}/([^/]+)/([^/]+)", self.settings.acceptmethods, self._answer)
         self._host().add(self._route)
         if not self.dependency(HttpServer).ports(self.settings.vhostbind):
