@@ -99,6 +99,12 @@ class ConnectionServer(Module):
             endpoint.stop()
             self.close(endpoint)
 
+    @property
+    def working(self) -> bool:
+        """It listens, dials or is connected."""
+        ends = [endpoint for _, endpoint in self._opened]
+        return super().working or any(end.listener is not None or self.connections(end) for end in ends)
+
     def problem(self) -> str | None:
         """What cannot be opened at present."""
         wrong = [f"{place.key} = '{place.address}': {e.error}" for place, e in self._opened if e.error]
