@@ -17,12 +17,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from vlcp.scripts.script import Arguments
 from vlcp.server.config import Config
 from vlcp.server.daemon import DaemonSettings
 from vlcp.server.dropped import ABSENT, CHANGED, DROPPED
+from vlcp.server.examine import canonical
 from vlcp.server.finder import classes
 from vlcp.server.module import Module, Proxy, module_name, module_path
 from vlcp.server.server import Server
+from vlcp.service.connection.jsonrpcserver import JsonRPCServer
 
 PAGE = Path(__file__).parent / "manual" / "keys.md"
 HEAD = """# All configuration keys
@@ -69,8 +72,11 @@ class Survey:
         for cls in self.modules.values():
             cls(server)
         self.sections: dict[str, dict[str, Setting]] = {}
-        for key, settings in self.config.read.items():
-            self._enter(key, settings)
+        self.config.set("module.jsonrpcserver.ovsdb", True)  # it reads other settings then
+        JsonRPCServer(server)
+        self.config.settings(Arguments, "main")
+        for key, structure in self.config.read:
+            self._enter(canonical(key), structure)
         self._enter_shared()
         for cls in self.modules.values():
             if issubclass(cls, Proxy):
@@ -79,25 +85,18 @@ class Survey:
                     cls.default, f"The module that does the work of `{module_path(cls)}`."
                 )
 
-    def _enter(self, section: str, settings: msgspec.Struct) -> None:
-        """The fields of one structure. Those of `module.x.protocol.y` are known as `protocol.y`."""
-        _, inner, name = section.rpartition(".protocol.")
-        section = f"protocol.{name}" if inner else section
-        meanings = _meanings(type(settings))
-        found = {
-            name: Setting(value, meanings.get(name, "")) for name, value in _fields(type(settings)).items()
-        }
+    def _enter(self, section: str, structure: type[msgspec.Struct]) -> None:
+        meanings = _meanings(structure)
+        found = {name: Setting(value, meanings.get(name, "")) for name, value in _fields(structure).items()}
         self.sections.setdefault(section, {}).update(found)
 
     def _enter_shared(self) -> None:
         """`module.default` and `protocol.default`: what structures inherit, with the default where it is declared."""
-        structures = {key: type(settings) for key, settings in self.config.read.items()}
+        bases = dict.fromkeys(base for _, structure in self.config.read for base in _structs(structure))
         for shared in ("module.default", "protocol.default"):
-            known, section = self.config.known(shared), self.sections.setdefault(shared, {})
-            for base in dict.fromkeys(
-                base for structure in structures.values() for base in _structs(structure)
-            ):
-                for name in known.intersection(inspect.get_annotations(base)):
+            section = self.sections.setdefault(shared, {})
+            for base in bases:
+                for name in self.config.known(shared).intersection(inspect.get_annotations(base)):
                     section.setdefault(name, Setting(_fields(base)[name], _meanings(base).get(name, "")))
 
 

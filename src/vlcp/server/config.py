@@ -49,8 +49,8 @@ class Config:
         self.filename = filename
         self.path: Path | None = None
         """The file, to read it again; None when there is none."""
-        self.read: dict[str, msgspec.Struct] = {}
-        """The settings that were built, by the key that they were built from."""
+        self.read: dict[tuple[str, type[msgspec.Struct]], msgspec.Struct] = {}
+        """The settings that were built, by the key and the structure that they were built for."""
         self._root = Subtree()
         self._origins: dict[str, str] = {}
         self._overrides: dict[str, tuple[Any, str]] = {}
@@ -160,7 +160,7 @@ class Config:
                 if name in below[place]:
                     values[name], owners[name] = below[place][name], place
         try:
-            settings = self.read[key] = msgspec.convert(_texts(values), cls, strict=False)
+            settings = self.read[key, cls] = msgspec.convert(_texts(values), cls, strict=False)
         except msgspec.ValidationError as error:
             raise self._invalid(error, owners) from None
         return settings

@@ -51,14 +51,20 @@ def in_effect(config: Config) -> Iterator[tuple[str, object, str]]:
     The text is a place such as `vlcp.conf:12`, or `default`, and `which nothing reads` after it when that is so.
     """
     unread = tuple(f"{key}." for key in config.unread())
-    shown = {key: (value, config.origin(key)) for key, value in config.items()}
-    for key in shown:
-        if f"{key}.".startswith(unread):
-            shown[key] = shown[key][0], f"{shown[key][1]}, which nothing reads"
-    for section, settings in config.read.items():
-        for name, value in msgspec.structs.asdict(settings).items():
-            key = f"{section}.{name}"
-            if key not in shown and not any(config.items(key)):
-                shown[key] = value, "default"
+    shown = dict[str, tuple[object, str]]()
+    for key, value in config.items():
+        nobody = ", which nothing reads" if f"{key}.".startswith(unread) else ""
+        shown[key] = value, f"{config.origin(key)}{nobody}"
+    for (section, structure), settings in config.read.items():
+        for field in msgspec.structs.fields(structure):
+            value = getattr(settings, field.name)
+            if value == (field.default_factory() if field.default is msgspec.NODEFAULT else field.default):
+                shown.setdefault(f"{canonical(section)}.{field.name}", (value, "default"))
     for key in sorted(shown):
         yield key, *shown[key]
+
+
+def canonical(section: str) -> str:
+    """The key that all share: `protocol.http` for `module.httpserver.protocol.http`."""
+    _, inner, name = section.rpartition(".protocol.")
+    return f"protocol.{name}" if inner else section
