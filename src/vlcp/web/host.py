@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Handler = Callable[[Environment, re.Match[str]], Awaitable[web.StreamResponse]]
 
 _SERVER = "VLCP"
+_asking: ContextVar[Connection | None] = ContextVar("the connection whose request is answered", default=None)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,7 @@ class VirtualHost:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Find the handler and call it; its errors become answers."""
         self._counts["requests"] += 1
+        _asking.set(cast("Connection", request.protocol))
         env = Environment(request, self._rewrite, "", "", self.limits.defaulthost)
         try:
             response = await self._first(env)
@@ -229,11 +232,17 @@ class VirtualHost:
         """The open connections."""
         return cast("list[Connection]", self._server.connections) if self._server else []
 
-    async def shutdown(self, limit: float) -> None:
-        """Close idle connections now, busy ones after their answer, all after `limit` seconds at the latest."""
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(limit / 2)
+    async def shutdown(self, limit: float) -> Connection | None:
+        """Close idle connections now, busy ones after their answer, all after `limit` seconds at the latest.
+
+        A request that asked for just this cannot be waited for: its connection is returned, for a later `shutdown`.
+        """
+        if self._server is None:
+            return None
+        self._server.pre_shutdown()
+        asker, connections = _asking.get(), self.connections()
+        await asyncio.gather(*(c.shutdown(limit / 2) for c in connections if c is not asker))
+        return asker if asker in connections else None
 
     def statistics(self) -> dict[str, int]:
         """Counts of requests and of answers by status, and the number of open connections."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SHUTDOWN = 2.0
 """Seconds that requests under way get to finish when the module is unloaded."""
+_LAST_ANSWER = 60.0
+"""Seconds that a request has which unloads or reloads this very module."""
 _LIBRARY = "vlcp.web.connection"
 """What answers, on aiohttp."""
 _PATIENCE = 1.0
@@ -89,7 +91,9 @@ class HttpServer(ConnectionServer):
     async def unload(self) -> None:
         """Stop listening, let the requests under way finish, close the connections."""
         await super().unload()
-        await asyncio.gather(*(host.shutdown(_SHUTDOWN) for host in self._hosts.values()))
+        for asker in await asyncio.gather(*(host.shutdown(_SHUTDOWN) for host in self._hosts.values())):
+            if asker is not None:
+                self.server.finish(asker.shutdown(_LAST_ANSWER), name="answer to who unloads httpserver")
 
     def connections(self, endpoint: Endpoint) -> list[dict[str, Any]]:
         """The open connections of an endpoint."""
