@@ -105,12 +105,6 @@ class ConnectionServer(Module):
         ends = [endpoint for _, endpoint in self._opened]
         return super().working or any(end.listener is not None or self.connections(end) for end in ends)
 
-    @property
-    def working(self) -> bool:
-        """It listens, dials or has connections."""
-        opened = (endpoint.listener or self.connections(endpoint) for _, endpoint in self._opened)
-        return super().working or any(opened)
-
     def problem(self) -> str | None:
         """What cannot be opened at present."""
         wrong = [f"{place.key} = '{place.address}': {e.error}" for place, e in self._opened if e.error]
