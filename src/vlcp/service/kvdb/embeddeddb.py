@@ -47,6 +47,11 @@ class EmbeddedDB(KeyValueDB):
         except StoreError as error:
             raise self._wrong("path", error) from None
 
+    async def take_over(self, old: EmbeddedDB) -> None:
+        """The file stays open, and so do the notifiers."""
+        await super().take_over(old)
+        self._publications = old._publications
+
     async def unload(self) -> None:
         """End the notifiers, then close the file."""
         self._publications.close()

@@ -92,7 +92,16 @@ class KeyValueDB(Module):
         self.backend = self.make_backend()
         await self.backend.open()
         self._clients = {"": self.client(self.backend)}
-        self.spawn(self._sweep(), name="expired values")
+        self._sweep_regularly()
+
+    async def take_over(self, old: Any) -> None:
+        """The store stays open; nobody notices."""
+        self.backend = old.backend
+        self._clients = {vhost: self.client(client.backend) for vhost, client in old._clients.items()}
+        self._sweep_regularly()
+
+    def _sweep_regularly(self) -> None:
+        self.spawn(self._sweep(), name="expired values", background=True)
 
     async def unload(self) -> None:
         await self.cancel_tasks()  # they use the store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vlcp.model.kinds import Kind
 from vlcp.server.module import Module
@@ -12,3 +12,6 @@ class NetworkDriver(Module):
     """The base of the modules that bring a kind of physical network. While one is loaded its kind can be used."""
 
     kind: ClassVar[Kind]
+
+    async def take_over(self, old: Any) -> None:
+        """Whoever asks for the kinds finds the new one."""

@@ -39,6 +39,15 @@ class ViperFlow(Module):
     contradicts the present state.
     """
 
+    owns = tuple(
+        f"vlcp.model.{name}"
+        for name in """answers params queries changes.logicalnetworks changes.logicalports changes.outcome
+        changes.physicalnetworks changes.subnets""".split()
+    )
+
+    async def take_over(self, old: ViperFlow) -> None:
+        """Everything is in the store; the calls under way end in the old code."""
+
     @property
     def _transactor(self) -> Transactor:
         return self.dependency(ObjectDB).transactor

@@ -33,7 +33,15 @@ class Knowledge(Module):
         """Start empty."""
         self._values: dict[Hashable, Any] = {}
         self._deadlines: dict[Hashable, float] = {}
-        self.spawn(self._sweep(), name="expired values")
+        self._sweep_regularly()
+
+    async def take_over(self, old: Knowledge) -> None:
+        """Keep the values."""
+        self._values, self._deadlines = old._values, old._deadlines
+        self._sweep_regularly()
+
+    def _sweep_regularly(self) -> None:
+        self.spawn(self._sweep(), name="expired values", background=True)
 
     @api
     def get(self, key: Any, timeout: float | None = None) -> Any:

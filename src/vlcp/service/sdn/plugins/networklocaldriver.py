@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from vlcp.model.kinds.local import LocalKind
+from vlcp.model.kinds import local
 from vlcp.service.sdn.networkdriver import NetworkDriver
 
 
 class NetworkLocalDriver(NetworkDriver):
     """Network driver for local networks: they have no physical ports, so only machines on one host reach each other."""
 
-    kind = LocalKind()
+    kind = local.LocalKind()
+    owns = (local.__name__,)
