@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlcp.model.objects import LogicalPort
-from vlcp.server.api import BadParameterError
+from vlcp.server.api import BadParameterError, status_of
 from vlcp.server.config import parse
 from vlcp.server.module import ModuleError
 from vlcp.server.server import Server
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.store.errors import StaleError, StoreUnavailableError
+from vlcp.web.display import Display
 
 Call = Callable[..., Awaitable[Any]]
 PORT = LogicalPort(id="p", logicalnetwork="n", mac_address="02:00:00:00:00:01")
@@ -218,3 +221,44 @@ async def test_deeply_nested_values_are_copied(call: Call) -> None:
         nested = [nested]
     await write(call, nested=nested)
     assert await call("getonce", key="nested") == nested
+
+
+JSON: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["a", "d/", "b"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+GOOD = {"key": "a", "keys": ["a"], "requestid": "r", "walkerdict": {}, "nostale": False}
+"""Values that are allowed, of every parameter that may come from outside."""
+
+
+async def test_any_values_are_answered(call: Call) -> None:
+    """Whatever comes as JSON gets a value that can be shown, or an error that says whose fault it is."""
+    apis = {name: api["parameters"] for name, api in (await call("discover", details=True)).items()}
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    @given(st.sampled_from(sorted(apis)), st.dictionaries(st.sampled_from(sorted(GOOD)), JSON, max_size=2))
+    def collect(api: str, params: dict[str, Any]) -> None:
+        names = {parameter["name"] for parameter in apis[api]}
+        calls.append((api, {name: value for name, value in {**GOOD, **params}.items() if name in names}))
+
+    collect()
+    answered = 0
+    for api, params in calls:
+        status = await _status(call, api, params)
+        assert status in (200, 400, 404), (api, params)
+        answered += status == 200
+    assert answered > 20
+
+
+async def _status(call: Call, api: str, params: dict[str, Any]) -> int | None:
+    try:
+        Display().encode(await call(api, **params))
+    except Exception as error:
+        return status_of(error)
+    return 200
