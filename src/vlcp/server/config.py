@@ -162,7 +162,7 @@ class Config:
         try:
             settings = self.read[key, cls] = msgspec.convert(_texts(values), cls, strict=False)
         except msgspec.ValidationError as error:
-            raise self._invalid(error, owners) from None
+            raise self._invalid(error, key, owners) from None
         return settings
 
     def check_keys_below(self, key: str) -> None:
@@ -173,10 +173,14 @@ class Config:
                 f"{self.origin(key)}: {key} = {value!r}: expected a dictionary, or keys below it such as {key}.<name>"
             )
 
-    def _invalid(self, error: msgspec.ValidationError, owners: dict[str, str]) -> ConfigError:
-        what, _, path = str(error).partition(" - at `$.")
-        name = re.split(r"[.\[]", path.rstrip("`"))[0]
+    def _invalid(self, error: msgspec.ValidationError, key: str, owners: dict[str, str]) -> ConfigError:
+        """The text of a check of the structure itself begins with the field that it is about, if that is one."""
+        what, _, path = str(error).partition(" - at ")
+        name = re.findall(r"\w+", path.partition("$.")[2] or what.partition(":")[0])[0]
+        if name not in owners:
+            return ConfigError(f"{self.origin(key)}: {key}: {what}")
         full = f"{owners[name]}.{name}"
+        what = what.removeprefix(f"{name}: ")
         return ConfigError(
             f"{self.origin(full)}: {full} = {self._find(full)!r}: {what[:1].lower()}{what[1:]}"
         )

@@ -66,7 +66,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, value in self.default_headers():
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
-                raise ValueError(f"{name!r}: {value!r} is no header")
+                raise ValueError(f"defaultresponseheaders: {name!r}: {value!r} is no header")
 
     def default_headers(self) -> Iterable[tuple[str, str]]:
         """The pairs of `defaultresponseheaders`."""

@@ -1,5 +1,6 @@
 """Back-quoted literals."""
 
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ from vlcp.web.literals import is_quoted, unquote
         ("`set(set(1), )`", {1}),
         ("`{1, 2}`", {1, 2}),
         ("`b'x'`", b"x"),
+        ("`1+2j`", 1 + 2j),
+        ("`('a' 'b', -0x10, 1_000, ...)`", ("ab", -16, 1000, ...)),
+        ("`{'a': set(), (1,): {True: None}}`", {"a": set(), (1,): {True: None}}),
         ("`[['10.0.0.0/8', '10.0.1.1']]`", [["10.0.0.0/8", "10.0.1.1"]]),
     ],
 )
@@ -36,6 +40,22 @@ def test_literals(text: str, value: Any) -> None:
 )  # fmt: skip
 def test_what_is_not_a_literal(text: str) -> None:
     with pytest.raises(ValueError, match="not a Python literal between back-quotes"):
+        unquote(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("`[1, x]`", r"only literals and set(...) are allowed (character 6)"),
+        ("` {'ä': f()}`", r"only literals and set(...) are allowed (character 9)"),
+        ("`[1,\n 2 3]`", r"(character 7)"),
+        ("`(1`", r"'(' was never closed (character 2)"),
+        ("`{[]: 1}`", r"unhashable type: 'list': it can be neither in a set nor a key"),
+        ("`" + "-" * 7000 + "1`", r"nested too deeply"),
+    ],
+)  # fmt: skip
+def test_errors_tell_the_place(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
         unquote(text)
 
 
