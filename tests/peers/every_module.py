@@ -17,6 +17,8 @@ from vlcp.server.module import NoSuchModuleError
 
 KNOWN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "apis.json").read_text())
 """`modules`: loading path -> API -> parameters; `proxies`: loading path -> the module that it stands for."""
+ENDS = "vlcp.scripts.script.ScriptModule"
+"""The base of scripts: the server ends with it."""
 EMBEDDED = "vlcp.service.kvdb.embeddeddb.EmbeddedDB"
 
 
@@ -55,7 +57,9 @@ class SwitchBeside:
 @contextmanager
 def everything(directory: Path) -> Iterator[Controller]:
     """A running controller with all of them and a switch. What listens, listens at places of its own."""
-    paths = [path for path in (*KNOWN["modules"], *KNOWN["proxies"], EMBEDDED) if exists(path)]
+    paths = [
+        path for path in (*KNOWN["modules"], *KNOWN["proxies"], EMBEDDED) if path != ENDS and exists(path)
+    ]
     port = free_port()
     own = {
         "module.httpserver.vhost.api.urls": (f"tcp://127.0.0.1:{port}",),

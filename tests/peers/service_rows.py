@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from peers.controller import Controller
@@ -75,12 +77,28 @@ def _is_active(c: Controller, path: str) -> bool:
     return path in c.result("manager/activemodules").values()
 
 
+def _is_loaded_again(c: Controller, _: Any) -> bool:
+    """One more call makes the module begin anew."""
+    before = c.result("manager/status")["autoload"]
+    c.result("manager/reloadmodules", pathlist=[AUTOLOAD])
+    after = c.result("manager/status")["autoload"]
+    return bool(before["state"] == after["state"] == "succeeded" and after["since"] > before["since"])
+
+
+def _files_are_watched(c: Controller) -> bool:
+    return bool(c.result("manager/statistics")["of"]["manager"]["tasks"] == 1)
+
+
 LOADED: Calls = (("manager/loadmodule", {"path": AUTOLOAD}),)
 UNLOADED: Calls = (("manager/unloadmodule", {"path": AUTOLOAD}),)
 MODULES: list[Row] = [
     Over("manager/activemodules", {}, lambda c, r: r["autoload"] == AUTOLOAD, *NOTHING_TO_GIVE, LOADED),
     Over("manager/status", {}, lambda c, r: r["autoload"]["state"] == "succeeded", *NOTHING_TO_GIVE, LOADED),
     Over("manager/statistics", {}, lambda c, r: r["apis"]["calls"] > 0 and "webapi" in r["of"], *NOTHING_TO_GIVE),
+    Over("manager/reloadmodules", {"pathlist": [AUTOLOAD]}, _is_loaded_again,
+         {"pathlist": AUTOLOAD}, 400, "parameter 'pathlist': expected `array`, got `str`; in a query", LOADED),
+    Over("manager/enableautoreload", {"enabled": "false"}, lambda c, r: not _files_are_watched(c),
+         {"enabled": "maybe"}, 400, "'maybe' is neither true nor false", (("manager/enableautoreload", {}),)),
     Over("manager/loadmodule", {"path": AUTOLOAD}, lambda c, r: _is_active(c, AUTOLOAD),
          {"path": "vlcp.service.utils.autoload.AutoLoat"}, 404, "did you mean", UNLOADED),
     Over("manager/unloadmodule", {"path": AUTOLOAD}, lambda c, r: not _is_active(c, AUTOLOAD),
@@ -91,41 +109,65 @@ MODULES: list[Row] = [
 # Servers
 
 
-def _listening(c: Controller, module: str, vhost: str) -> list[bool]:
-    return [server["listening"] for server in c.result(f"{module}/getservers", vhost=vhost)]
+def _address(c: Controller, module: str, vhost: str) -> str:
+    """The path of the only Unix socket of a virtual host."""
+    [server] = c.result(f"{module}/getservers", vhost=vhost)
+    return str(server["url"]).removeprefix("unix://")
+
+
+def _can_connect(c: Controller, module: str, vhost: str = "spare") -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(_address(c, module, vhost))
+        except OSError:
+            return False
+    return True
+
+
+def _is_shown(c: Controller, module: str) -> bool:
+    """A connection that is open is shown, until it is closed."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(_address(c, module, "spare"))
+        shown = _until(lambda: len(c.result(f"{module}/getconnections", vhost="spare")) == 1)
+    return shown and _until(lambda: c.result(f"{module}/getconnections", vhost="spare") == [])
+
+
+def _until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _follows(c: Controller, module: str) -> bool:
+    """A virtual host that is written into the file is there after the next call."""
+    url = f"unix://{c.file.parent}/late{module}"
+    with c.file.open("a") as file:
+        file.write(f"module.{module}.vhost.late.url = {url!r}\n")
+    changed = c.result(f"{module}/updateconfig")
+    return bool(changed["added"] == [url] and changed["removed"] == [] and _can_connect(c, module, "late"))
 
 
 def listeners(module: str) -> list[Row]:
     """The APIs of a module that listens, with the virtual host `spare` of its own."""
     spare = {"vhost": "spare"}
-    wrong = ({"vhost": 5}, 400, "parameter 'vhost': expected `str | null`")
+    wrong = ({"vhost": "nosuch"}, 404, f"vhost: {module} has no virtual host 'nosuch'; it has ")
     start: Calls = ((f"{module}/startlisten", spare),)
     stop: Calls = ((f"{module}/stoplisten", spare),)
     return [
         Over(f"{module}/getservers", spare, lambda c, r: [s["listening"] for s in r] == [True], *wrong, start),
-        Over(f"{module}/stoplisten", spare, lambda c, r: r == 1 and _listening(c, module, "spare") == [False],
-             *wrong, start),
-        Over(f"{module}/startlisten", spare, lambda c, r: r == 1 and _listening(c, module, "spare") == [True],
-             *wrong, stop),
+        Over(f"{module}/stoplisten", spare, lambda c, r: r == 1 and not _can_connect(c, module), *wrong, start),
+        Over(f"{module}/startlisten", spare, lambda c, r: r == 1 and _can_connect(c, module), *wrong, stop),
+        Over(f"{module}/getconnections", spare, lambda c, r: r == [] and _is_shown(c, module), *wrong, start),
+        Over(f"{module}/updateconfig", {}, lambda c, r: r["added"] == [] and _follows(c, module), *NOTHING_TO_GIVE),
     ]  # fmt: skip
 
 
-def _knows_client(c: Controller, result: list[dict[str, Any]]) -> bool:
-    """An HTTP connection that is open is shown."""
-    with c.connect() as client:
-        port = client.getsockname()[1]
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            if str(port) in str(c.result("httpserver/getconnections", vhost="api")):
-                return result != []
-    return False
-
-
 SERVERS: list[Row] = [
-    *listeners("httpserver"),
-    Over("httpserver/getconnections", {"vhost": "api"}, _knows_client,
-         {"vhosts": "api"}, 400, "unknown parameter 'vhosts'; did you mean vhost?"),
-]  # fmt: skip
+    row for name in ("httpserver", "jsonrpcserver", "openflowserver") for row in listeners(name)
+]
 
 
 # Switches
