@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from vlcp.link.address import Address
 from vlcp.link.openflow import OpenFlowConnection, Patience
+from vlcp.server.config import ConfigError
 from vlcp.service.connection.peerserver import PeerServer
-from vlcp.service.connection.places import Place
-from vlcp.service.connection.protocols import OpenFlow, Protocol
+from vlcp.service.connection.places import Level, Place
+from vlcp.service.connection.protocols import OpenFlow, Protocol, key_of
+from vlcp.wire.openflow import VERSION
 
 _PORT = 6653
 """What Open vSwitch means by a target without port."""
@@ -24,6 +26,14 @@ class OpenflowServer(PeerServer[OpenFlowConnection]):
     def protocol_of(self, settings: Any) -> type[Protocol]:
         """`protocol.openflow`."""
         return OpenFlow
+
+    def extra(self, level: Level[Any]) -> None:
+        """Nothing further. Raises `ConfigError` when no version is left to speak."""
+        versions = level.protocol.allowedversions if isinstance(level.protocol, OpenFlow) else ()
+        if VERSION not in versions:
+            key = key_of(level.config, OpenFlow, level.nodes, "allowedversions")
+            what = f"must hold {VERSION}, which is OpenFlow 1.3: no other version is spoken"
+            raise ConfigError(f"{level.config.origin(key)}: {key} = {versions!r}: {what}")
 
     def make(
         self, place: Place[Any], peer: str, on_connection: Callable[[OpenFlowConnection], None] | None

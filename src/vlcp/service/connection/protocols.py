@@ -14,6 +14,7 @@ import msgspec
 from vlcp.server.config import Config, Limit, Seconds
 
 P = TypeVar("P", bound="Protocol")
+S = TypeVar("S", bound=msgspec.Struct)
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -92,10 +93,6 @@ class OpenFlow(Protocol, frozen=True, kw_only=True):
     allowedversions: tuple[int, ...] = (1, 4)
     """Versions as OpenFlow numbers them; 4, which is OpenFlow 1.3 and the only one spoken, must be among them."""
 
-    def __post_init__(self) -> None:
-        if 4 not in self.allowedversions:
-            raise ValueError("must hold 4, which is OpenFlow 1.3: no other version is spoken")
-
 
 def settings(config: Config, cls: type[P], nodes: Sequence[str]) -> P:
     """The settings of a protocol at one level of a server module.
@@ -106,14 +103,21 @@ def settings(config: Config, cls: type[P], nodes: Sequence[str]) -> P:
     return overridden(config, cls, nodes, cls.sections)
 
 
-S = TypeVar("S", bound=msgspec.Struct)
-
-
 def overridden(config: Config, cls: type[S], nodes: Sequence[str], sections: Sequence[str]) -> S:
     """As `settings`, for any structure whose keys are in these sections of `protocol`."""
-    above = []
     for node in nodes:
         config.check_keys_below(f"{node}.protocol")
-        above += [f"{node}.protocol.{section}" for section in sections if section != "default"]
-        above.append(f"{node}.protocol")
+    above = _overrides(nodes, sections)
     return config.settings(cls, *above, *(f"protocol.{name}" for name in sections), derived=len(above))
+
+
+def key_of(config: Config, cls: type[Protocol], nodes: Sequence[str], name: str) -> str:
+    """The full key where a setting of a protocol was assigned."""
+    places = [*_overrides(nodes, cls.sections), *(f"protocol.{section}" for section in cls.sections)]
+    found = next((place for place in places if name in config.subtree(place)), f"protocol.{cls.sections[0]}")
+    return f"{found}.{name}"
+
+
+def _overrides(nodes: Sequence[str], sections: Sequence[str]) -> list[str]:
+    named = [f"protocol.{section}" for section in sections if section != "default"]
+    return [f"{node}.{place}" for node in nodes for place in (*named, "protocol")]
