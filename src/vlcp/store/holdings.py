@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vlcp.derive.view import UNREAD
-from vlcp.store.dataobject import DataObject
 from vlcp.store.mirror import Change, Mirror
 from vlcp.store.reference import Cell, Reference
 
@@ -180,8 +179,7 @@ class Holdings:
         todo, unused = list(cells), list[str]()
         while todo:
             cell = todo.pop()
-            value = cell.value if cell.exists else None
-            keys = value.referred() if isinstance(value, DataObject) else []
+            keys = cell.referred()
             if not keys and not cell.links:
                 continue
             unused += [key for key in cell.links if key not in keys]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -13,6 +14,8 @@ import msgspec
 from vlcp.store.dataobject import DataObject
 from vlcp.store.errors import NotKeptError, UndecodableError
 from vlcp.store.known import Known, Undecodable
+
+_logger = logging.getLogger(__name__)
 
 _STEPS = 1000
 """Steps that wait for one reader of `Changes`; then the newest are told as one."""
@@ -43,10 +46,22 @@ class Cell:
         self.known, self.exists = True, exists
         if differs and exists:
             self.stored = known.value
-            self.value = (
-                known.value if isinstance(known.value, Undecodable) else self._read(self.key, known.value)
-            )
+            self.value = self._readable(known.value)
         return differs
+
+    def _readable(self, stored: Any) -> Any:
+        try:
+            return stored if isinstance(stored, Undecodable) else self._read(self.key, stored)
+        except Exception as error:  # a class of somebody else must not harm the other keys
+            return Undecodable(f"{type(error).__name__}: {error}")
+
+    def referred(self) -> list[str]:
+        """The keys that the object refers to, if there is one and it can say so."""
+        try:
+            return self.value.referred() if self.exists and isinstance(self.value, DataObject) else []
+        except Exception:
+            _logger.exception("%r cannot say what it refers to", self.key)
+            return []
 
     def present(self) -> Any:
         """The value, the last one if it is deleted; `UndecodableError` if it cannot be understood."""

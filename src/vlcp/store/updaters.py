@@ -131,9 +131,11 @@ class Updaters:
         """Key -> value of what an updater returned; of a key that is there twice the last value counts."""
         try:
             keys, values = map(list, written)
-            return dict(zip(self._forms.keys(keys), values, strict=True))
-        except TypeError:
+        except (TypeError, ValueError):
             raise TypeError(f"an updater must return (keys, values), not {written!r:.100}") from None
+        if len(keys) != len(values):
+            raise ValueError(f"the updater returned {len(keys)} keys, but {len(values)} values")
+        return dict(zip(self._forms.keys(keys), values, strict=True))
 
 
 async def run_again(

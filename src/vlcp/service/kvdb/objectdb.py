@@ -52,7 +52,6 @@ class ObjectDB(Module):
         """Seconds that the store may take for one answer; then it counts as away."""
 
     service = True
-    ignored = frozenset({"objectupdatepriority"})
 
     settings: Settings
     mirror: Mirror

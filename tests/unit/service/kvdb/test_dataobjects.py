@@ -15,7 +15,7 @@ from vlcp.server.server import Server
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.store.contract import Preconditions
 from vlcp.store.dataobject import DataObject, of_key, restore
-from vlcp.store.errors import AlreadyExistsError
+from vlcp.store.errors import AlreadyExistsError, UndecodableError
 from vlcp.store.reference import wait_any
 from vlcp.web.display import Display
 
@@ -273,3 +273,36 @@ async def test_mistakes_of_authors_are_told(store: Call, objectdb: Call) -> None
     with pytest.raises(ValueError, match=r"example\.machine\.m cannot be stored"):
         await store(Machine("m", thing=object()))
     assert await objectdb("getonce", key="example.machine.m") is None
+
+
+class Broken(DataObject):
+    """A class with faults."""
+
+    prefix = "example.broken"
+    indices = ("id",)
+
+    @classmethod
+    def restored(cls, key: str, stored: Any) -> Any:
+        if key.endswith("raises"):
+            raise RuntimeError("a bad class")
+        return super().restored(key, stored)
+
+    def referred(self) -> list[str]:
+        raise RuntimeError("a bad method")
+
+
+async def test_a_bad_class_harms_only_its_objects(
+    objectdb: Call, store: Call, write: Call, line: Line
+) -> None:
+    await line.memory.commit(
+        Preconditions(),
+        {f"example.broken.{name}": b'{"type":"example.broken","x":1}' for name in ("raises", "b")},
+    )
+    await write(good=1)
+    keys = ["example.broken.raises", "example.broken.b", "good"]
+    raises, broken, good = await objectdb("mwatch", keys=keys, requestid="r")
+    assert (broken.x, good) == (1, 1)
+    with pytest.raises(UndecodableError, match="a bad class"):
+        _ = raises.x
+    await write(good=2)
+    assert await objectdb("get", key="good", requestid="r") == 2
