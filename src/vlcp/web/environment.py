@@ -185,6 +185,10 @@ class Environment:
     async def rewrite(self, target: str) -> web.StreamResponse:
         """The answer of another path of this virtual host, such as `/other?a=1`; the client does not see it."""
         path, _, querystring = target.partition("?")
+        return await self.rewritten(path, querystring)
+
+    async def rewritten(self, path: str, querystring: str) -> web.StreamResponse:
+        """As `rewrite`, with the path and the query apart: a path may have a question mark in it."""
         return await self._rewrite(self, path, querystring)
 
 
