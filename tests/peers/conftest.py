@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from peers.controller import Controller
+from peers.place import Place
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +31,11 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]
     finally:
         status = running.end()
     assert (status, [line for line in running.log().splitlines() if "Traceback" in line]) == (0, [])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A directory with a configuration file that starts a lamp."""
+    prepared = Place(tmp_path)
+    yield prepared
+    prepared.close()
