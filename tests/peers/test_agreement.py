@@ -30,7 +30,6 @@ NOT_YET = frozenset(
     vlcp.service.sdn.vxlancast.VXLANCast
     vlcp.service.sdn.vxlanvtep.VXLANVtep
     vlcp.service.utils.session.Session
-    vlcp.service.web.static.Static
     vlcp_docker.dockerplugin.DockerPlugin
     """.split()
 )
