@@ -94,10 +94,9 @@ class ConnectionServer(Module):
             raise ModuleError(f"{opened.place.name}: {text}") from None
 
     async def unload(self) -> None:
-        """Open nothing more, and close the connections; the peers go on as they are."""
+        """Listen and dial no more."""
         for _, endpoint in self._opened:
             endpoint.stop()
-            self.close(endpoint)
 
     @property
     def working(self) -> bool:

@@ -102,7 +102,7 @@ class HttpServer(ConnectionServer):
     def close(self, endpoint: Endpoint) -> None:
         """Close the connections of an endpoint: idle ones now, busy ones after their answer."""
         for connection in self._accepted(endpoint):
-            connection.close()
+            self.spawn(connection.shutdown(_SHUTDOWN), name="close a connection")
 
     def _accepted(self, endpoint: Endpoint) -> list[Connection]:
         return [c for host in self._hosts.values() for c in host.connections() if c.endpoint is endpoint]

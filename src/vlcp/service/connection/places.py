@@ -172,23 +172,18 @@ def levels(
     """The module itself, then its virtual hosts. Raises `ConfigError`."""
     root = f"module.{module}"
     settings = config.settings(cls, root, "module.default")
-    yield from _levels(config, "", (root,), settings, protocol, settings)
+    yield from _levels(config, "", (root,), settings, protocol)
 
 
 def _levels(
-    config: Config,
-    vhost: str,
-    nodes: tuple[str, ...],
-    settings: S,
-    protocol: Callable[[S], type[Protocol]],
-    own: ServerSettings | _Urls,
+    config: Config, vhost: str, nodes: tuple[str, ...], own: S, protocol: Callable[[S], type[Protocol]]
 ) -> Iterator[Level[S]]:
     urls = [(f"{nodes[0]}.url", own.url)] if own.url else []
     urls += [(f"{nodes[0]}.urls", url) for url in own.urls]
-    yield Level(
-        config, vhost, nodes, settings, protocols.settings(config, protocol(settings), nodes), tuple(urls)
-    )
+    spoken = protocols.settings(config, protocol(own), nodes)
+    yield Level(config, vhost, nodes, own, spoken, tuple(urls))
     for name in own.vhost:
         inner = (f"{nodes[0]}.vhost.{name}", *nodes)
-        below = config.settings(type(settings), *inner, "module.default", derived=len(nodes))
-        yield from _levels(config, name, inner, below, protocol, config.settings(_Urls, inner[0]))
+        below = config.settings(type(own), *inner, "module.default", derived=len(nodes))
+        not_inherited = msgspec.structs.asdict(config.settings(_Urls, inner[0]))
+        yield from _levels(config, name, inner, msgspec.structs.replace(below, **not_inherited), protocol)
