@@ -62,12 +62,13 @@ def everything(directory: Path) -> Iterator[Controller]:
     ]
     port = free_port()
     own = {
+        "module.httpserver.url": f"tcp://127.0.0.1:{free_port()}",
         "module.httpserver.vhost.api.urls": (f"tcp://127.0.0.1:{port}",),
         "module.remotecall.target_url_map": {"knowledge": (f"http://127.0.0.1:{port}",)},
         "module.openflowserver.url": f"unix://{directory}/openflow",
         "module.jsonrpcserver.url": f"unix://{directory}/jsonrpc",
         "module.console.telnetconsole": "tcp://127.0.0.1:0",
-        "module.static.dir": str(directory),
+        "module.static.relativeroot": str(directory),
         **{
             f"module.{name(path)}.vhost.spare.url": f"unix://{directory}/spare{name(path)}"
             for path in paths

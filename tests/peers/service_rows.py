@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -193,3 +194,22 @@ REMOTE: list[Row] = [
     Over("remotecall/call", _call("knowledge"), lambda c, r: r == "near", _call("nosuch"), 404, "knowledge",
          (("knowledge/set", {"key": "remote", "value": "near"}),)),
 ]  # fmt: skip
+
+
+# Files
+
+
+def _serves_more(c: Controller, _: Any) -> bool:
+    """A directory that is written into the configuration is served after the next call."""
+    (c.file.parent / "late").mkdir()
+    (c.file.parent / "late" / "a.txt").write_text("here")
+    [server] = c.result("httpserver/getservers", vhost="")
+    url = str(server["url"]).replace("tcp:", "http:") + "/late/a.txt"
+    with c.file.open("a") as file:
+        file.write("module.static.dirs = ('late',)\n")
+    c.result("static/updateconfig")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return bool(answer.read() == b"here")
+
+
+FILES: list[Row] = [Over("static/updateconfig", {}, _serves_more, *NOTHING_TO_GIVE)]
