@@ -42,6 +42,11 @@ def test_the_command_returns_when_it_is_up(place: Place) -> None:
     foreground = place.run("-p", "pid", "-f", "x.conf")
     assert (foreground.returncode, place.pid()) == (1, pid)
 
+    with place.file.open("a") as file:
+        file.write("module.lamp.light = 8\n")
+    os.kill(pid, signal.SIGHUP)  # the file was given by a path that meant something else at /
+    until(lambda: f"lamp of {pid}: now light 8" in (place.directory / "f").read_text())
+
     os.kill(pid, signal.SIGTERM)
     until(lambda: ended(pid))
     assert not (place.directory / "pid").exists()
@@ -141,8 +146,10 @@ def test_workers_are_kept_alive_and_stopped_together(place: Place) -> None:
 
     os.kill(first, signal.SIGKILL)
     place.told("worker 1 ended with signal 9: it is started again in 1 s")
-    place.told(r"lamp of \d+: light \d at", 3)
+    place.told(r"lamp of \d+: light 5 at", 1)
     third = int(re.findall(r"lamp of (\d+): light \d at", place.log())[2])
+    os.kill(third, signal.SIGSEGV)
+    place.told("worker 1 ended with signal 11: it is started again in 2 s")
     assert place.stop() == 0
     assert [ended(pid) for pid in (first, second, third)] == [True] * 3
     assert not (place.directory / "pid").exists()

@@ -36,3 +36,17 @@ def configure(config: Config) -> None:
         raise ConfigError(f"{config.origin(key)}: {key}: {error}{cause}") from None
     if config.get("server.debugging"):
         logging.getLogger("vlcp").setLevel(logging.DEBUG)
+
+
+def reconfigure(config: Config) -> list[str]:
+    """Read the configuration file again and open the logs anew; returns the keys whose values are others now.
+
+    Raises `ConfigError` when the file cannot be read or its logging is wrong; then nothing has changed.
+    """
+    new = config.again()
+    try:
+        configure(new)
+    except ConfigError:
+        configure(config)
+        raise
+    return config.take(new)

@@ -108,13 +108,13 @@ def _keep_workers(config: Config, count: int, up: Callable[[], None], *, silent:
 
         return _work(config, say_last)
 
-    def reopen_logs() -> None:
+    def reread() -> None:
         try:
-            log.configure(config.again())
+            log.reconfigure(config)  # for workers that are started from now on
         except ConfigError as error:
             logger.error("the configuration stays as it is: %s", error)
 
-    return Supervisor(count, work, up, reopen_logs).run()
+    return Supervisor(count, work, up, reread).run()
 
 
 def _work(config: Config, up: Callable[[], None]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from vlcp.server import log
-from vlcp.server.config import Config, ConfigError, Limit
+from vlcp.server.config import Config, Limit
 from vlcp.server.finder import find
 from vlcp.server.keys import Report
 from vlcp.server.loader import Loader, State, check_all
@@ -173,13 +173,7 @@ class Server:
         that cannot follow is logged, and goes on as it was.
         """
         async with self._reconfiguring:
-            new = self.config.again()
-            try:
-                log.configure(new)
-            except ConfigError:
-                log.configure(self.config)
-                raise
-            changed = self.config.take(new)
+            changed = log.reconfigure(self.config)
             following = {
                 name: module for name, module in self.modules.items() if hasattr(module, "updateconfig")
             }
