@@ -204,7 +204,7 @@ class MethodTarget(_Table):
         for attribute, mark in _marked(type(owner)):
             name = (mark.name or attribute).lower()
             handler = Handler(module, owner, getattr(owner, attribute), mark.criteria)
-            if mark.public:
+            if mark.public and name != _DISCOVER:
                 self.public.setdefault(name, []).append(handler)
             else:
                 self._add_own(name, handler)

@@ -196,6 +196,7 @@ async def test_handlers_of_one_module_may_share_a_name(server: Server) -> None:
     [
         ({"one": api(lambda self: 1), "ONE": api(lambda self: 2)}, "the API name 'one' is that of"),
         ({"discover": api(lambda self: 1)}, "the API name 'discover' is that of"),
+        ({"discover": api(public=True)(lambda self: 1)}, "the API name 'discover' is that of"),
         ({"many": api(lambda self, *names: 1)}, "must be usable by keyword"),
     ],
 )
