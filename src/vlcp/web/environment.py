@@ -44,6 +44,8 @@ class Environment:
         """The status of the error that this page is answered for."""
         self.sent_headers: list[tuple[str, str]] = []
         """Further headers of the answer."""
+        self.at_end: list[Callable[[], None]] = []
+        """What is called when the request is over, however it ends."""
         self._rewrite = rewrite
         self._default_host = default_host
 
@@ -53,6 +55,7 @@ class Environment:
         other.rewritefrom = (*self.rewritefrom, self.path)
         other.error = self.error
         other.sent_headers = self.sent_headers
+        other.at_end = self.at_end
         return other
 
     def instead(self, status: int, path: str, querystring: str) -> Environment:

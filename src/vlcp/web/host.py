@@ -18,7 +18,13 @@ import msgspec
 from vlcp.server.api import CallTimeoutError, NotFoundError
 from vlcp.server.config import Limit, Seconds
 from vlcp.web.environment import Environment
-from vlcp.web.errors import HeadersTooLargeError, MethodNotAllowedError, RequestError, RewriteError
+from vlcp.web.errors import (
+    HeadersTooLargeError,
+    MethodNotAllowedError,
+    RequestError,
+    RewriteError,
+    VersionError,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -137,12 +143,17 @@ class VirtualHost:
             response = await self._first(env)
         except Exception as error:
             response = await self._failed(env, error)
+        finally:
+            for call in env.at_end:
+                call()
         self._finish(env, response)
         self._counts[f"status {response.status}"] += 1
         return response
 
     async def _first(self, env: Environment) -> web.StreamResponse:
-        raw = env.request.raw_path
+        raw, version = env.request.raw_path, env.request.version
+        if version.major != 1:
+            raise VersionError(f"HTTP/{version.major}.{version.minor} is not spoken here; use HTTP/1.1")
         if raw == "*" and env.method == "OPTIONS":  # about the server as a whole, RFC 9110 section 9.3.7
             from vlcp.web.answers import respond
             from vlcp.web.reply import Reply
