@@ -145,14 +145,23 @@ def test_workers_are_kept_alive_and_stopped_together(place: Place) -> None:
     place.told(r"now light 5", 2)
 
     os.kill(first, signal.SIGKILL)
-    place.told("worker 1 ended with signal 9: it is started again in 1 s")
+    place.told(r"worker \d ended with signal 9: it is started again in 1 s")
     place.told(r"lamp of \d+: light 5 at", 1)
     third = int(re.findall(r"lamp of (\d+): light \d at", place.log())[2])
     os.kill(third, signal.SIGSEGV)
-    place.told("worker 1 ended with signal 11: it is started again in 2 s")
+    place.told(r"worker \d ended with signal 11: it is started again in 2 s")
     assert place.stop() == 0
     assert [ended(pid) for pid in (first, second, third)] == [True] * 3
     assert not (place.directory / "pid").exists()
+
+
+def test_workers_do_not_outlive_who_keeps_them(place: Place) -> None:
+    process = place.start("-f", "x.conf", "-F", "2")
+    place.told(r"lamp of \d+: light 1", 2)
+    workers = set(map(int, re.findall(r"lamp of (\d+)", place.log())))
+    place.pids.update(workers)
+    process.kill()
+    until(lambda: all(map(ended, workers)))
 
 
 def test_workers_share_a_port(place: Place) -> None:

@@ -100,13 +100,13 @@ def _keep_workers(config: Config, count: int, up: Callable[[], None], *, silent:
         config.override("protocol.default.reuseport", True, "-F")
     silent = silent and config.settings(DaemonSettings, "daemon").detach_process
 
-    def work(tell: Callable[[], None]) -> int:
+    def work(tell: Callable[[], None], parent: int) -> int:
         def say_last() -> None:
             if silent:
                 lead_nowhere()
             tell()
 
-        return _work(config, say_last)
+        return _work(config, say_last, parent)
 
     def reread() -> None:
         try:
@@ -117,11 +117,14 @@ def _keep_workers(config: Config, count: int, up: Callable[[], None], *, silent:
     return Supervisor(count, work, up, reread).run()
 
 
-def _work(config: Config, up: Callable[[], None]) -> int:
-    """One server in this process; `up` is called when its startup modules are loaded."""
+def _work(config: Config, up: Callable[[], None], parent: int | None = None) -> int:
+    """One server in this process; `up` is called when its startup modules are loaded.
+
+    `parent` is a pipe whose end means that the process which keeps this one has ended.
+    """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(Server(config), up))
+            return runner.run(_serve(Server(config), up, parent))
     except (ConfigError, ModuleError) as error:
         return _failed(error)
 
@@ -131,8 +134,10 @@ def _failed(reason: object) -> int:
     return 1
 
 
-async def _serve(server: Server, up: Callable[[], None]) -> int:
+async def _serve(server: Server, up: Callable[[], None], parent: int | None) -> int:
     loop = asyncio.get_running_loop()
+    if parent is not None:
+        loop.add_reader(parent, _orphaned, server, parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, server, number.name)
     loop.add_signal_handler(signal.SIGHUP, lambda: server.spawn(_reconfigure(server), name="reconfigure"))
@@ -147,7 +152,14 @@ async def _serve(server: Server, up: Callable[[], None]) -> int:
     return status
 
 
+def _orphaned(server: Server, parent: int) -> None:
+    asyncio.get_running_loop().remove_reader(parent)
+    _stop(server, "the process that kept this one has ended")
+
+
 def _stop(server: Server, reason: str) -> None:
+    if server.stopping:
+        return
     faulthandler.dump_traceback_later(LAST_RESORT, exit=True)
     systemd.notify("STOPPING=1")
     server.stop(reason)

@@ -22,8 +22,9 @@ PATIENCE = 7.0
 _STOP = (signal.SIGTERM, signal.SIGINT)
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1)
 
-Work = Callable[[Callable[[], None]], int]
-"""What a worker does: it calls its argument when it is up; the result is its exit status."""
+Work = Callable[[Callable[[], None], int], int]
+"""What a worker does. It calls its first argument when it is up, and stops when the pipe that is the second one is at
+its end, because then nobody keeps it any more; the result is its exit status."""
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Supervisor:
         That is 0 when all ended by themselves or after a signal, and 1 when one could not start or had to be killed.
         """
         self._wake_up, wakes = os.pipe()
+        self._parent, self._alive = os.pipe()
         os.set_blocking(wakes, False)
         os.set_blocking(self._wake_up, False)
         signal.set_wakeup_fd(wakes)
@@ -113,12 +115,15 @@ class Supervisor:
                 signal.signal(number, signal.SIG_IGN)  # until it can do something with them
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_STOP, *_PASSED_ON})
             self._selector.close()
+            os.close(self._alive)
             for other in self._workers:
                 if other.due is None and other.pipe >= 0:
                     os.close(other.pipe)
             systemd.forget()
-            status = self._work(lambda: _write(write))
+            status = self._work(lambda: _write(write), self._parent)
             logging.shutdown()
+        except Exception:
+            logger.exception("a worker ends")
         finally:
             os._exit(status)
 
