@@ -55,6 +55,12 @@ class HeadersTooLargeError(RequestError):
     status = 431
 
 
+class VersionError(RequestError):
+    """The request is of a version of HTTP that is not spoken here."""
+
+    status = 505
+
+
 class RewriteError(RequestError):
     """Rewrites go round in a circle, or on and on."""
 
