@@ -40,6 +40,8 @@ _REASONS = {
         protocol.http.expecttimeout protocol.http.defaultrequestheaders""",
     "no connection is kept and no redirect followed": """
         webclient.cleanupinterval webclient.redirectlimit webclient.sameurllimit""",
+    "the operating system keeps small files in memory": """
+        module.static.memorycache module.static.memorycachelimit module.static.memorycacheitemlimit""",
     "every switch has the flows of every module": """
         module.arpresponder.vhostbind module.dhcpserver.vhostbind module.ioprocessing.vhostbind
         module.l2switch.vhostbind""",
