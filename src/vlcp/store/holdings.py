@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vlcp.derive.view import UNREAD
+from vlcp.store.errors import StoreUnavailableError
 from vlcp.store.mirror import Change, Mirror
 from vlcp.store.reference import Cell, Reference
 
@@ -42,6 +43,7 @@ class Holdings:
         self._leaving: set[Hashable] = set()
         self._linking: set[str] = set()
         self._steps = 0
+        self._closed = False
 
     # Holding
 
@@ -101,6 +103,7 @@ class Holdings:
 
     def close(self) -> None:
         """Keep nothing; whoever waits for a change is told."""
+        self._closed = True
         self._holders.clear()
         self._held.clear()
         self._drop(list(self._cells))
@@ -118,6 +121,8 @@ class Holdings:
         wanted = set(keys)
         while wanted - known:
             await self._reader.ready(wanted)
+            if self._closed:
+                raise StoreUnavailableError("objects are not followed any more")
             known, wanted = wanted, self._reachable(wanted)
 
     def watched(self, key: str) -> Reference:

@@ -13,7 +13,7 @@ from vlcp.model.objects import LogicalPort
 from vlcp.server.server import Server
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.store.contract import Preconditions
-from vlcp.store.errors import NotKeptError, UndecodableError
+from vlcp.store.errors import NotKeptError, StoreUnavailableError, UndecodableError
 from vlcp.store.reference import Changes, wait_any
 from vlcp.web.display import Display
 
@@ -111,6 +111,18 @@ async def test_waiting_ends_with_the_module(database: Server, objectdb: Call) ->
     await database.unload(ObjectDB)
     with pytest.raises(NotKeptError):
         await waiting
+
+
+async def test_calls_under_way_end_with_the_module(database: Server, objectdb: Call, line: Line) -> None:
+    line.gate = asyncio.Event()
+    calls = [
+        asyncio.create_task(objectdb("get", key="a", requestid="r")),
+        asyncio.create_task(objectdb("walk", keys=["b"], walkerdict={}, requestid="s")),
+    ]
+    await asyncio.sleep(0.01)
+    await database.unload(ObjectDB)
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(result, StoreUnavailableError)
 
 
 async def test_several_references_are_told_once_a_commit(objectdb: Call, write: Call) -> None:
