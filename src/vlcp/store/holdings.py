@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from vlcp.derive.view import UNREAD
@@ -65,13 +65,16 @@ class Holdings:
                 if requestid in self._leaving:
                     self.release_all(requestid)
 
-    def hold(self, holder: Hashable, keys: Iterable[str]) -> None:
+    def hold(self, holder: Hashable, keys: Sequence[str]) -> None:
         """Keep keys for a request id, or for a call."""
+        if not keys:
+            return
+        held = self._held.setdefault(holder, {})
         for key in keys:
             self._holders.setdefault(key, {})[holder] = None
-            self._held.setdefault(holder, {})[key] = None
-            if key not in self._cells:
-                self._link([self._cell(key)])
+            held[key] = None
+        if new := self._new_cells(keys):
+            self._link(new)
 
     def release(self, holder: Hashable, keys: Iterable[str]) -> None:
         """Keep keys no longer for this holder."""
@@ -150,15 +153,15 @@ class Holdings:
 
     # What changes
 
-    def _cell(self, key: str) -> Cell:
-        """The cell of a key, a new one if there is none; whoever makes one links it."""
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = Cell(key, self._read)
-            self._reader.want([key])
-            if (known := self._reader.known(key)) is not None:
+    def _new_cells(self, keys: Iterable[str]) -> list[Cell]:
+        """Cells for those keys that have none; whoever makes them links them."""
+        new = [Cell(key, self._read) for key in dict.fromkeys(keys) if key not in self._cells]
+        self._reader.want([cell.key for cell in new])
+        for cell in new:
+            self._cells[cell.key] = cell
+            if (known := self._reader.known(cell.key)) is not None:
                 cell.take(known)
-        return cell
+        return new
 
     def _changed(self, change: Change) -> None:
         first, changed = list[Cell](), list[Cell]()
@@ -188,10 +191,11 @@ class Holdings:
             if not keys and not cell.links:
                 continue
             unused += [key for key in cell.links if key not in keys]
-            todo += [self._cell(key) for key in keys if key not in self._cells]
+            todo += self._new_cells(keys)
             cell.links = {key: self._cells[key] for key in keys}
             (self._linking.add if keys else self._linking.discard)(cell.key)
-        self._drop(unused)
+        if unused:
+            self._drop(unused)
 
     def _drop(self, candidates: Iterable[str]) -> None:
         """Forget those of the keys that nobody holds and nothing refers to."""
