@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "web": ("server",),
     "console": ("server",),
     "service": _BELOW_SERVICE,
-    "scripts": (*_BELOW_SERVICE, "service"),
+    "scripts": (*_BELOW_SERVICE, "service", "start"),
     "cli": ("server", "store", "model", "lab"),
 }
 """Package of vlcp -> what it may import besides itself: packages, or single modules of a package."""
