@@ -29,7 +29,6 @@ NOT_YET = frozenset(
     vlcp.service.sdn.vtepcontroller.VtepController
     vlcp.service.sdn.vxlancast.VXLANCast
     vlcp.service.sdn.vxlanvtep.VXLANVtep
-    vlcp.service.utils.session.Session
     vlcp_docker.dockerplugin.DockerPlugin
     """.split()
 )

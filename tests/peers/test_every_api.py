@@ -14,6 +14,7 @@ from peers.controller import Controller
 from peers.every_api import Inside, Over, Row
 from peers.every_module import EMBEDDED, KNOWN, everything, name
 from peers.service_rows import FILES, GOOD, MODULES, REMOTE, SERVERS, SWITCHES, objects_of
+from peers.session_rows import SESSIONS
 from peers.store_rows import EMBEDDED_STORE, OBJECTS, values
 from vlcp.server.config import parse
 from vlcp.server.server import Server
@@ -29,6 +30,7 @@ TABLE: list[Row] = [
     *SERVERS,
     *SWITCHES,
     *REMOTE,
+    *SESSIONS,
     *FILES,
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from http.cookies import CookieError, Morsel
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from vlcp.web.errors import UnauthorizedError
 
@@ -44,6 +44,8 @@ class Environment:
         """The status of the error that this page is answered for."""
         self.sent_headers: list[tuple[str, str]] = []
         """Further headers of the answer."""
+        self.kept: dict[str, Any] = {}
+        """What handlers keep for others that take part in answering."""
         self.at_end: list[Callable[[], None]] = []
         """What is called when the request is over, however it ends."""
         self._rewrite = rewrite
@@ -55,7 +57,7 @@ class Environment:
         other.rewritefrom = (*self.rewritefrom, self.path)
         other.error = self.error
         other.sent_headers = self.sent_headers
-        other.at_end = self.at_end
+        other.kept, other.at_end = self.kept, self.at_end
         return other
 
     def instead(self, status: int, path: str, querystring: str) -> Environment:
@@ -111,10 +113,10 @@ class Environment:
         transport = self.request.transport
         return transport.get_extra_info(name) if transport is not None else None
 
-    @property
+    @cached_property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies that the client sent."""
-        return self.request.cookies
+        """The cookies that the client sent, percent-decoded."""
+        return {name: unquote(value) for name, value in self.request.cookies.items()}
 
     @cached_property
     def query(self) -> dict[str, str]:
