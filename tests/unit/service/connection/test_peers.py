@@ -18,7 +18,6 @@ from vlcp.server.server import Server
 from vlcp.service.connection.jsonrpcserver import JsonRPCServer
 from vlcp.service.connection.openflowserver import OpenflowServer
 
-
 # Plain JSON-RPC
 
 
