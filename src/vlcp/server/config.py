@@ -93,13 +93,6 @@ class Config:
         self._root, self._origins = new._root, new._origins
         return sorted(key for key in before.keys() | now.keys() if _differ(key, before, now))
 
-    def reread(self) -> list[str]:
-        """Read the file again and return the keys whose values are others now.
-
-        Raises `ConfigError` when there is no file or it cannot be read; then nothing has changed.
-        """
-        return self.take(self.again())
-
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key; a subtree comes as nested dictionaries. `default` when nothing was assigned."""
         section, _, name = key.rpartition(".")
@@ -116,12 +109,8 @@ class Config:
 
     def subtree(self, key: str) -> dict[str, Any]:
         """What is below a key, as nested dictionaries; a leaf that holds a dictionary counts as well."""
-        node = self._find(key) if key else self._root
+        node = self._find(key)
         return node if isinstance(node, dict) else {}
-
-    def names(self, key: str = "") -> list[str]:
-        """The sorted names directly below a key; below the root without a key."""
-        return sorted(self.subtree(key))
 
     def items(self, key: str = "") -> Iterator[tuple[str, Any]]:
         """All leaves with their full keys, sorted by key; with a key this leaf or those below it."""

@@ -165,14 +165,14 @@ def test_the_file_is_read_again(tmp_path: Path) -> None:
     config = load(file)
     config.override("a.c", 3, "command line")
     file.write_text("a.b = True\na.c = 4\na.e = 5\n")
-    assert config.reread() == ["a.b", "a.d", "a.e"]
+    assert config.take(config.again()) == ["a.b", "a.d", "a.e"]
     assert (config.get("a.b"), config.get("a.c"), config.origin("a.c")) == (True, 3, "command line")
     file.write_text("a.b = [")
     with pytest.raises(ConfigError, match=r"x.conf:1: "):
-        config.reread()
+        config.again()
     assert config.get("a.b") is True
     with pytest.raises(ConfigError, match="no file to read again"):
-        parse("").reread()
+        parse("").again()
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
