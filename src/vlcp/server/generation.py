@@ -46,8 +46,10 @@ class Generation:
         try:
             for name in self.names:
                 importlib.import_module(name)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self.undo()
+            if not isinstance(error, Exception | SystemExit):
+                raise
             raise ModuleError(f"cannot reload: {self._told(error)}; the old code runs on", 409) from error
         finally:
             sys.meta_path.remove(finder)

@@ -351,6 +351,8 @@ async def limited(work: Coroutine[Any, Any, None], limit: float, what: str) -> N
         if not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=GRACE)
+            if task.done() and not task.cancelled():
+                task.exception()  # it came too late to matter
     task.result()
 
 

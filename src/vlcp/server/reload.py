@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vlcp.server.api import status_of
 from vlcp.server.errors import BadParameterError
+from vlcp.server.finder import classes as classes_in
 from vlcp.server.finder import find
 from vlcp.server.generation import Generation
 from vlcp.server.loader import limited
@@ -61,9 +63,11 @@ class Reloader:
             before = {record: record.instance for record in restarted}
             async with self._server.loader.keeping_services():
                 try:
+                    self._adopt(generation)
                     await self._run(new, restarted)
                 except Exception as error:
                     generation.undo()
+                    self._adopt(generation)
                     touched = any(record.instance is not instance for record, instance in before.items())
                     await self._run_again(old, restarted if touched else {}, error)
                     raise _refusal(error) from error
@@ -92,10 +96,14 @@ class Reloader:
 
     # -- how
 
+    def _adopt(self, generation: Generation) -> None:
+        """The loader knows all classes of these files as they are now, loaded or not."""
+        for name in generation.names:
+            for cls in classes_in(sys.modules[name]):
+                self._server.loader.adopt(cls)
+
     async def _run(self, classes: Classes, restarted: Explicit) -> None:
         """Make every module run this class of it, some by a restart. Raises what the first one that cannot is told."""
-        for cls in classes.values():
-            self._server.loader.adopt(cls)
         moving = [
             self._replace(r)
             for r, cls in classes.items()

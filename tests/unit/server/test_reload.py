@@ -232,3 +232,19 @@ async def test_packages_and_what_has_no_file_are_refused(pets: Pets, server: Ser
     await server.load("pets.Whole")
     with pytest.raises(ModuleError, match="cannot reload pets: it is a package"):
         await server.reload(["pets.Whole"])
+
+
+async def test_classes_that_are_not_loaded_now_are_new_as_well(pets: Pets, server: Server) -> None:
+    pets.edit("store", "@depend(Ground)", "class Spare(Diary): pass\n@depend(Ground)")
+    pets.file("tool").write_text(
+        "from pets.diary import Diary\nfrom pets.store import Spare\nfrom vlcp.server.module import depend\n"
+        "@depend(Spare)\nclass Tool(Diary): pass\n"
+    )
+    await server.load("pets.top.Top")
+    await server.load("pets.tool.Tool")
+    await server.unload("pets.store.Spare")
+    pets.edit("store", "class Spare(Diary): pass", "class Spare(Diary): version = 2")
+    await server.reload(["pets.store.Store"])
+    await server.load("pets.tool.Tool")
+    await server.load("pets.store.Spare")
+    assert pets.events[-2:] == ["+spare2", "+tool1"]

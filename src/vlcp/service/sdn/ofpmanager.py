@@ -105,6 +105,8 @@ class OpenflowManager(Module):
         except TimeoutError:
             raise ModuleError(f"the rules still wait for the store after {EXCHANGE_LIMIT:g} s", 503) from None
         else:
+            if gone := sorted(newcomers.keys() - self._features.keys()):
+                raise ModuleError(f"unloaded meanwhile: {', '.join(gone)}", 409)
             old, self._features = self._features, {**self._features, **newcomers}
             with contextlib.suppress(TimeoutError):  # what cannot be sent now is sent when it can
                 async with asyncio.timeout(EXCHANGE_LIMIT):
