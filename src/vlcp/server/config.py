@@ -109,8 +109,12 @@ class Config:
 
     def subtree(self, key: str) -> dict[str, Any]:
         """What is below a key, as nested dictionaries; a leaf that holds a dictionary counts as well."""
-        node = self._find(key)
+        node = self._find(key) if key else self._root
         return node if isinstance(node, dict) else {}
+
+    def names(self, key: str = "") -> list[str]:
+        """The sorted names directly below a key; below the root without a key."""
+        return sorted(self.subtree(key))
 
     def items(self, key: str = "") -> Iterator[tuple[str, Any]]:
         """All leaves with their full keys, sorted by key; with a key this leaf or those below it."""
