@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from unit.reloading import reloaded
 from vlcp.server.api import BadParameterError, ConflictError, ForbiddenError
 from vlcp.server.config import parse
 from vlcp.server.errors import ModuleError
+from vlcp.server.module import module_path
 from vlcp.server.server import Server
+from vlcp.service.utils.knowledge import Knowledge
 from vlcp.service.utils.session import Session
 from vlcp.web.sessions import SessionHandle, Sessions
 
@@ -189,10 +192,10 @@ async def test_rotations_at_once(sessions: Sessions, server: Server) -> None:
 async def test_sessions_survive_a_reload(server: Server) -> None:
     session = await server.call("session", "create")
     session.vars["user"] = "me"
-    await server.reload(["vlcp.service.utils.session.Session", "vlcp.service.utils.knowledge.Knowledge"])
-    assert (await server.call("session", "get", sessionid=session.id)).vars == {"user": "me"}
-    await session.rotate()
-    assert await server.call("session", "get", sessionid=session.id) is not None
+    async with reloaded(server, *map(module_path, (Session, Knowledge))):
+        assert (await server.call("session", "get", sessionid=session.id)).vars == {"user": "me"}
+        await session.rotate()
+        assert await server.call("session", "get", sessionid=session.id) is not None
 
 
 # Locks

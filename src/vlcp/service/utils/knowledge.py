@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from vlcp.server.api import BadParameterError, api
-from vlcp.server.config import Seconds
+from vlcp.server.api import BadParameterError, UnavailableError, api
+from vlcp.server.config import Limit, Seconds
 from vlcp.server.module import Module, Proxy
 from vlcp.service.kvdb.checks import check_function
 
@@ -26,6 +26,8 @@ class Knowledge(Module):
 
         checkinterval: Seconds = 300.0
         """Seconds between two searches for expired values; reads never show an expired one."""
+        limit: Limit | None = None
+        """Values that there may be; what would be more is refused with status 503. None: as many as memory holds."""
 
     settings: Settings
 
@@ -33,11 +35,12 @@ class Knowledge(Module):
         """Start empty."""
         self._values: dict[Hashable, Any] = {}
         self._deadlines: dict[Hashable, float] = {}
+        self._expired = 0
         self._sweep_regularly()
 
     async def take_over(self, old: Knowledge) -> None:
         """Keep the values."""
-        self._values, self._deadlines = old._values, old._deadlines
+        self._values, self._deadlines, self._expired = old._values, old._deadlines, old._expired
         self._sweep_regularly()
 
     def _sweep_regularly(self) -> None:
@@ -54,7 +57,7 @@ class Knowledge(Module):
     @api
     def set(self, key: Any, value: Any, timeout: float | None = None) -> None:
         """Set the value of a key."""
-        self._write(_checked(key), value, timeout)
+        self._write_pairs({_checked(key): value}, timeout)
 
     @api
     def delete(self, key: Any) -> None:
@@ -78,8 +81,7 @@ class Knowledge(Module):
             pairs = dict(kvpairs)
         except (TypeError, ValueError):
             raise BadParameterError("kvpairs is neither a dictionary nor a list of pairs") from None
-        for key, value in pairs.items():
-            self._write(key, value, timeout)
+        self._write_pairs(pairs, timeout)
 
     @api
     def update(self, key: Any, updater: Any, timeout: float | None = None) -> Any:
@@ -116,13 +118,21 @@ class Knowledge(Module):
         return self._write_all(new_keys, values, timeout)
 
     def statistics(self) -> dict[str, Any]:
-        """The number of values, expired ones included that were not searched for yet."""
-        return {**super().statistics(), "keys": len(self._values)}
+        """The numbers of values, and of those with a lifetime, which both include expired ones that were not searched
+        for yet; how many have expired since the start."""
+        sizes = {"keys": len(self._values), "expiring": len(self._deadlines), "expired": self._expired}
+        return {**super().statistics(), **sizes}
 
     def _read(self, key: Any) -> Any:
         if self._deadlines.get(_checked(key), float("inf")) <= time.monotonic():
-            self._forget(key)
+            self._expire(key)
         return self._values.get(key)
+
+    def _write_pairs(self, pairs: Mapping[Hashable, Any], timeout: float | None) -> None:
+        if timeout is None or timeout > 0:
+            self._make_room(pairs)
+        for key, value in pairs.items():
+            self._write(key, value, timeout)
 
     def _write(self, key: Hashable, value: Any, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
@@ -136,21 +146,44 @@ class Knowledge(Module):
     def _write_all(
         self, keys: Iterable[Any], values: Iterable[Any], timeout: float | None
     ) -> tuple[list[Any], list[Any]]:
+        """Write all, where None deletes, or raise and write nothing."""
         keys, values = [_checked(key) for key in keys], list(values)
-        for key, value in zip(keys, values, strict=True):
+        pairs = list(zip(keys, values, strict=True))
+        self._make_room(key for key, value in pairs if value is not None)
+        for key, value in pairs:
             self._write(key, value, 0 if value is None else timeout)
         return keys, values
+
+    def _make_room(self, keys: Iterable[Hashable]) -> None:
+        """Raise `UnavailableError` if there is none for all of these."""
+        limit = self.settings.limit
+        if limit is None:
+            return
+        more = sum(key not in self._values for key in set(keys))
+        if more and len(self._values) + more > limit:
+            self._expire_all()
+        if more and len(self._values) + more > limit:
+            raise UnavailableError(
+                f"there are {len(self._values)} values already (module.knowledge.limit is {limit})"
+            )
 
     def _forget(self, key: Hashable) -> None:
         self._values.pop(key, None)
         self._deadlines.pop(key, None)
 
+    def _expire(self, key: Hashable) -> None:
+        self._forget(key)
+        self._expired += 1
+
+    def _expire_all(self) -> None:
+        now = time.monotonic()
+        for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
+            self._expire(key)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self.settings.checkinterval)
-            now = time.monotonic()
-            for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
-                self._forget(key)
+            self._expire_all()
 
 
 class MemoryStorage(Proxy):

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from unit.reloading import reloaded
 from unit.web.static_site import BIG, DIGITS, Site, serving
 from vlcp.server.api import ConflictError
 from vlcp.server.config import parse
 from vlcp.server.errors import ModuleError
+from vlcp.server.module import module_path
 from vlcp.server.server import Server
 from vlcp.service.connection.httpserver import HttpServer
 from vlcp.service.web.static import Static
@@ -390,10 +392,10 @@ async def test_a_bad_file_changes_nothing(site: Site, text: str) -> None:
 
 
 async def test_unloading_and_reloading(site: Site) -> None:
-    path = "vlcp.service.web.static.Static"
-    await site.server.reload([path])
-    assert site.server.module(Static).statistics()["directories"] == 1
-    assert await statuses(site, "/static/digits.txt") == [200]
+    path = module_path(Static)
     await site.server.load(HttpServer)
-    await site.server.unload(path)
-    assert await statuses(site, "/static/digits.txt") == [404]
+    async with reloaded(site.server, path):
+        assert site.server.modules["static"].statistics()["directories"] == 1
+        assert await statuses(site, "/static/digits.txt") == [200]
+        await site.server.unload(path)
+        assert await statuses(site, "/static/digits.txt") == [404]
