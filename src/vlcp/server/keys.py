@@ -29,7 +29,10 @@ SECTIONS = {
 def reason(key: str) -> str | None:
     """Why a key of an earlier version has no effect; None for any other key."""
     parts = key.split(".")
-    exact = DROPPED.get(key) or DROPPED.get(".".join([parts[0], "*", *parts[2:]]))
+    while "vhost" in parts[2:-2]:  # a virtual host has the keys of its module
+        at = parts.index("vhost", 2)
+        del parts[at : at + 2]
+    exact = DROPPED.get(".".join(parts)) or DROPPED.get(".".join([parts[0], "*", *parts[2:]]))
     return exact or ABSENT.get(parts[0]) or ABSENT.get(".".join(parts[:2]))
 
 

@@ -81,6 +81,12 @@ def test_keys_of_earlier_versions_have_a_reason(caplog: pytest.LogCaptureFixture
     ]
 
 
+def test_a_virtual_host_has_the_keys_of_its_module() -> None:
+    assert reason("module.httpserver.vhost.a.vhost.b.connmanage") == reason("module.httpserver.connmanage")
+    assert reason("module.httpserver.connmanage") is not None
+    assert reason("module.httpserver.vhost.a.conmanage") is None
+
+
 def test_a_value_where_keys_belong() -> None:
     with pytest.raises(ConfigError, match=r"x.conf:1: protocol = 5: expected a dictionary"):
         Report(parse("protocol = 5", "x.conf")).process()

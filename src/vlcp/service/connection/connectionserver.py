@@ -77,12 +77,14 @@ class ConnectionServer(Module):
         return list(levels(config, self.name, type(self).Settings, self.protocol_of))
 
     def _places(self, levels: Iterable[Level[Any]]) -> list[Place[Any]]:
-        return [place for level in levels for place in level.places(self.extra(level))]
+        """The places, checked. Raises `ConfigError`."""
+        places = [place for level in levels for place in level.places(self.extra(level))]
+        for place in places:
+            place.check()
+        return places
 
     async def load(self) -> None:
         """Open every place. One that another process has is tried again; another failure makes the module fail."""
-        for opened in self._opened:
-            opened.place.check()
         for opened in self._opened:
             await self._start(opened)
 
@@ -155,8 +157,6 @@ class ConnectionServer(Module):
                 new = config.again() if config.path is not None else config
                 levels = self._read(new)
                 places = self._places(levels)
-                for place in places:
-                    place.check()
             except ConfigError as error:
                 raise ConflictError(f"nothing is changed: {error}") from None
             if new is not config:
