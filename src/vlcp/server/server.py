@@ -189,8 +189,8 @@ class Server:
                 logger.warning(
                     "changed, but in effect only after the next start or load: %s", ", ".join(later)
                 )
-            logger.info("the configuration is read again: %d keys have changed", len(changed))
             self.keys.rest()
+            logger.info("the configuration is read again: %d keys have changed", len(changed))
 
     def state(self) -> str:
         """How far it is, in a few words."""
