@@ -11,7 +11,7 @@ from aiohttp import web
 
 from vlcp.server.api import status_of
 from vlcp.web.errors import RequestError
-from vlcp.web.reply import Reply
+from vlcp.web.reply import Reply, check_header
 
 logger = logging.getLogger(__name__)
 _LONGEST_TEXT = 2000
@@ -47,7 +47,9 @@ def json_response(body: bytes, status: int = 200) -> web.Response:
 
 
 def respond(reply: Reply) -> web.Response:
-    """A reply as aiohttp sends it."""
+    """A reply as aiohttp sends it. Raises ValueError for headers that cannot be sent."""
+    for name, value in reply.headers.items():
+        check_header(name, value)
     text = isinstance(reply.body, str)
     body = reply.body.encode() if isinstance(reply.body, str) else reply.body
     response = web.Response(body=body, status=reply.status, headers=reply.headers)

@@ -54,6 +54,11 @@ class Connection(web.RequestHandler):
             logger=logger,
         )
 
+    @property
+    def requests(self) -> int:
+        """How many requests came on this connection."""
+        return self._request_count
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -64,7 +69,8 @@ class Connection(web.RequestHandler):
         """The answer to a request that could not be parsed; the connection is closed after it."""
         logger.debug("malformed request from %s: %s", request.remote, message)
         status, what = self._malformed(exc) or (status, message or HTTPStatus(status).phrase)
-        response = error_response(status, f"malformed request: {what.strip().splitlines()[0].rstrip(':')}")
+        kind = "malformed request" if status < 500 else "internal error"
+        response = error_response(status, f"{kind}: {what.strip().splitlines()[0].rstrip(':')}")
         response.headers["Server"] = "VLCP"
         response.force_close()
         if self._fastfail:

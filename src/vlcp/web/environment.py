@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from vlcp.web.errors import UnauthorizedError
+from vlcp.web.reply import check_header
 
 if TYPE_CHECKING:
     import ssl
@@ -146,7 +147,8 @@ class Environment:
     # -- the answer
 
     def header(self, name: str, value: str) -> None:
-        """Add a header to the answer."""
+        """Add a header to the answer. Raises ValueError for one that cannot be sent."""
+        check_header(name, value)
         self.sent_headers.append((name, value))
 
     def setcookie(self, name: str, value: str, **attributes: str | int | bool) -> None:

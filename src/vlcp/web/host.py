@@ -25,6 +25,7 @@ from vlcp.web.errors import (
     RewriteError,
     VersionError,
 )
+from vlcp.web.reply import Reply, check_header, redirect
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -70,9 +71,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Headers of answers that do not have them otherwise: a dictionary, or pairs."""
 
     def __post_init__(self) -> None:
-        for name, value in self.default_headers():
-            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
-                raise ValueError(f"defaultresponseheaders: {name!r}: {value!r} is no header")
+        try:
+            for name, value in self.default_headers():
+                check_header(name, value)
+        except ValueError as error:
+            raise ValueError(f"defaultresponseheaders: {error}") from None
+        for name in ("errorrewrite", "errorredirect"):
+            for status, target in getattr(self, name).items():
+                if not (400 <= status <= 599 and target.isprintable()):
+                    raise ValueError(f"{name}: {status}: {target!r} is not an error and where to go")
+                if name == "errorrewrite" and not target.startswith("/"):
+                    raise ValueError(f"{name}: {target!r} is not a path, which begins with /")
 
     def default_headers(self) -> Iterable[tuple[str, str]]:
         """The pairs of `defaultresponseheaders`."""
@@ -156,7 +165,6 @@ class VirtualHost:
             raise VersionError(f"HTTP/{version.major}.{version.minor} is not spoken here; use HTTP/1.1")
         if raw == "*" and env.method == "OPTIONS":  # about the server as a whole, RFC 9110 section 9.3.7
             from vlcp.web.answers import respond
-            from vlcp.web.reply import Reply
 
             return respond(Reply(content_type="text/plain"))
         self._check_headers(env.request)
@@ -200,9 +208,12 @@ class VirtualHost:
 
     async def _failed(self, env: Environment, error: Exception) -> web.StreamResponse:
         """The answer for an error, or what is to be sent in its place."""
-        from vlcp.web.answers import failure, respond
-        from vlcp.web.reply import redirect
+        from aiohttp import web
 
+        from vlcp.web.answers import failure, respond
+
+        if isinstance(error, web.HTTPException):  # an answer that those who know aiohttp may raise
+            return web.Response(status=error.status, headers=error.headers, body=error.body)
         response = failure(error, trace=self.limits.showerrorinfo)
         if target := self.limits.errorredirect.get(response.status):
             return respond(redirect(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +16,10 @@ _DISPLAY = Display()
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header is made of (RFC 9110 section 5.1)."""
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """One answer. Text is sent as UTF-8."""
 
@@ -22,6 +27,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     content_type: str = "text/html"
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise ValueError for a header that cannot be sent."""
+    if not _TOKEN.fullmatch(name) or not value.replace("\t", " ").isprintable():
+        raise ValueError(f"{name!r}: {value!r} is no header")
 
 
 def html(text: str, status: int = 200) -> Reply:

@@ -200,6 +200,9 @@ async def test_requests_in_a_row_are_answered_in_turn() -> None:
         ("protocol.http.defaultresponseheaders = {'a b': 'c'}", "'a b': 'c' is no header"),
         ("protocol.http.defaultresponseheaders = {'a': 'b\\n'}", "is no header"),
         ("protocol.http.errorrewrite = {'x': '/y'}", "errorrewrite = {'x': '/y'}: expected `int`, got `str`"),
+        ("protocol.http.errorrewrite = {404: 'page'}", "errorrewrite = {404: 'page'}: 'page' is not a path"),
+        ("protocol.http.errorrewrite = {200: '/page'}", "200: '/page' is not an error and where to go"),
+        ("protocol.http.errorredirect = {404: '/\\n'}", "is not an error and where to go"),
         ("protocol.http.rewritedepthlimit = 0", "rewritedepthlimit = 0: expected `int` >= 1"),
     ],
 )

@@ -100,6 +100,30 @@ async def test_asynchronous_handlers_and_answers_of_aiohttp(site: Site) -> None:
     assert (await site.send("/own"))[:2] == (202, "own")
 
 
+@pytest.mark.parametrize("header", [("X-A", "b\r\nX-C: d"), ("X A", "b"), ("", "b")])
+async def test_headers_that_cannot_be_sent(
+    site: Site, header: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They never end up as other headers; the answer says what is wrong."""
+    site.host.add(
+        routes.plain("/env", lambda env: env.header(*header)),
+        routes.plain("/reply", lambda env: Reply(headers=dict([header]))),
+    )
+    for path in ("/env", "/reply"):
+        answer = await site.send(path)
+        assert (answer.status, "is no header" in answer.json["error"]) == (500, True)
+        assert "X-C" not in answer.headers
+
+
+async def test_errors_of_aiohttp(site: Site) -> None:
+    def leave(env: Environment) -> None:
+        raise aiohttp.web.HTTPFound("/there")
+
+    site.host.add(routes.plain("/x", leave))
+    answer = await site.send("/x")
+    assert (answer.status, answer.headers["Location"], answer.headers["Server"]) == (302, "/there", "VLCP")
+
+
 async def test_methods_order_and_hosts(site: Site) -> None:
     site.host.add(
         routes.plain("/x", lambda env: "put", methods=["put"]),
