@@ -159,7 +159,7 @@ module.httpserver.vhost.api.ca_certs = '{authority.certificate}'
         with pytest.raises(OSError, match=r"(?i)certificate required|alert|reset|closed|eof"):
             call()
         context.load_cert_chain(*authority.sign("client", "DNS:client"))
-        assert [connection["url"] for connection in call()] == [f"ssl://localhost:{port}"]
+        assert [(c["url"], c["requests"]) for c in call()] == [(f"ssl://localhost:{port}", 1)]
 
 
 def test_a_file_for_tls_that_is_missing_is_told_with_its_key(tmp_path: Path) -> None:

@@ -225,6 +225,8 @@ class Client(Endpoint, Generic[C]):
                 await self._serve(await self._connect())
         except OSError as error:
             self._logger.warning("%s: %s", self._name, error)
+        except Exception as error:
+            self._logger.error("%s: unexpected error", self._name, exc_info=error)
         finally:
             if self._task is asyncio.current_task():
                 self._task, self._wanted = None, False
@@ -235,6 +237,8 @@ class Client(Endpoint, Generic[C]):
         except Exception as error:
             self.failures += 1
             self.error = str(error) or type(error).__name__
+            if isinstance(error, ValueError) and not isinstance(error, OSError):  # files for TLS
+                raise ConnectionError(self.error) from None
             raise
         self.error, self.connection = None, connection
         return connection

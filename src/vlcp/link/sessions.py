@@ -119,9 +119,13 @@ class Sessions(Generic[C]):
     def accept(self, connection: C, vhost: str, endpoint: Endpoint | None) -> None:
         """Serve a connection that a peer has made, in a task of its own."""
         session = self._sessions[connection] = Session(connection, vhost, endpoint)
-        self._spawn(self._serve_accepted(session), name=f"peer {connection.peer}")
+        self._spawn(self._attend(session), name=f"peer {connection.peer}")
 
-    async def _serve_accepted(self, session: Session[C]) -> None:
+    async def attend(self, connection: C, vhost: str, endpoint: Endpoint | None) -> None:
+        """Serve a connection to its end; what goes wrong is logged."""
+        await self._attend(Session(connection, vhost, endpoint))
+
+    async def _attend(self, session: Session[C]) -> None:
         try:
             await self._serve(session)
         except OSError as error:

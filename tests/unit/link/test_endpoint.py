@@ -14,6 +14,7 @@ import pytest
 
 from vlcp.link.address import Address, connect, parse
 from vlcp.link.endpoint import Client, Listening, PassiveClient, Server
+from vlcp.link.tls import TlsError
 
 LOGGER = logging.getLogger("test.endpoint")
 HERE = parse("tcp://127.0.0.1:0")
@@ -188,6 +189,41 @@ async def test_a_client_that_is_not_persistent_connects_once(owner: Owner) -> No
     assert await client.start()
     await until(lambda: server.accepted == 2)
     server.stop()
+
+
+@pytest.mark.parametrize("persist", [True, False])
+async def test_a_mistake_of_whoever_uses_a_connection_harms_nobody_else(
+    owner: Owner, persist: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = owner.server(HERE)
+    await server.start()
+
+    async def fail(connection: Peer) -> None:
+        connection.close()
+        raise KeyError("mistake")
+
+    client = owner.client(where(server), persist)
+    client._use = fail
+    await client.start()
+    await until(lambda: "mistake" in caplog.text)
+    assert "KeyError" in str(caplog.records[-1].exc_info)
+    client.stop()
+    server.stop()
+
+
+async def test_files_that_went_missing_are_an_ordinary_failure(
+    owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def dial() -> Peer:
+        raise TlsError("key", "/gone", "No such file or directory")
+
+    client = Client(HERE, dial, owner.serve, owner.spawn, LOGGER, name="peer")
+    await client.start()
+    await until(lambda: client.failures)
+    await until(lambda: caplog.records)
+    assert caplog.records[0].getMessage() == "peer: key = '/gone': No such file or directory; trying again"
+    assert caplog.records[0].exc_info is None
+    client.stop()
 
 
 async def test_a_passive_client_has_one_peer_at_a_time_at_the_given_host(owner: Owner) -> None:

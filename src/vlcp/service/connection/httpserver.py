@@ -114,10 +114,10 @@ class HttpServer(ConnectionServer):
 
 
 def _status(connection: Connection) -> dict[str, Any]:
-    transport = connection.transport
+    transport, requests = connection.transport, connection.requests
     if transport is None:
-        return {"local": None, "peer": None}
-    return {"local": own_name(transport), "peer": peer_name(transport)}
+        return {"local": None, "peer": None, "requests": requests}
+    return {"local": own_name(transport), "peer": peer_name(transport), "requests": requests}
 
 
 async def _library() -> None:

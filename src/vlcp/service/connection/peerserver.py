@@ -51,7 +51,7 @@ class PeerServer(ConnectionServer, Generic[C]):
     ) -> None:
         """Give a handler every connection of a class, of these virtual hosts (None: of all), until it is released.
 
-        It uses the connection until that ends, and may not close it when it is cancelled.
+        It uses the connection until that ends. What it raises ends the connection, unless others use it as well.
         """
         self.sessions.handle(kind, handler, vhosts)
 
@@ -135,10 +135,7 @@ class PeerServer(ConnectionServer, Generic[C]):
         except OSError as error:
             self.logger.debug("%s cannot be reached: %s", place.address, error)
             return
-        try:
-            await self.sessions.serve(connection, place.vhost, None)
-        except OSError as error:
-            self.logger.info("%s: %s", connection.peer, error)
+        await self.sessions.attend(connection, place.vhost, None)
 
     async def unload(self) -> None:
         """Open nothing more, and close the connections; the peers go on as they are."""
