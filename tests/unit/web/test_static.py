@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from certificates import Authority
 from unit.web.static_site import BIG, DIGITS, Site, serving
 
 
@@ -184,7 +186,51 @@ async def test_the_directory_itself_may_be_a_link(tmp_path: Path) -> None:
         assert (await site.get("/current/digits.txt")).body == b"other", "a link that is replaced is followed"
 
 
+# Ways to send
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.sign("server")
+    text = f"""
+module.httpserver.url = 'ssl://127.0.0.1:0'
+module.httpserver.certificate = {certificate!r}
+module.httpserver.key = {key!r}
+"""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    async with serving(tmp_path, text) as site:
+        for path, content in (("big.bin", BIG), ("digits.txt", DIGITS)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port, ssl=context)
+            writer.write(f"GET /static/{path} HTTP/1.1\r\nHost: x\r\nRange: bytes=5-\r\n\r\n".encode())
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(content) - 5) == content[5:]
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_where_the_system_cannot_send_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", refuse)
+    assert (await site.get("/static/big.bin")).body == BIG
+    got = await site.get("/static/big.bin", Range="bytes=10-300000")
+    assert (got.status, got.body) == (206, BIG[10:300001])
+
+
 # Rudeness
+
+
+async def test_the_end_waits_for_no_slow_download(tmp_path: Path) -> None:
+    async with serving(tmp_path) as site:
+        with (site.root / "static" / "huge.bin").open("wb") as content:
+            content.truncate(64 * 1024 * 1024)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET /static/huge.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(5):
+            await site.server.loader.unload_all()
+        writer.close()
 
 
 async def test_clients_that_leave_in_the_middle(site: Site) -> None:
