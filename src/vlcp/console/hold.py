@@ -1,0 +1,123 @@
+"""Holding the event loop, so that nothing changes while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import pdb
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from vlcp.console.telnet import Control
+from vlcp.console.terminal import Terminal
+
+LONGEST = 60.0
+"""Seconds that a hold lasts unless it is ended: switches and stores wait for us meanwhile."""
+
+
+class Hold:
+    """Stops the event loop between two of its steps. Shared by all sessions."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: float = LONGEST) -> None:
+        self._loop = loop
+        self.limit = limit
+        self._begun = threading.Event()
+        self._over = threading.Event()
+
+    @property
+    def active(self) -> bool:
+        """The loop is held now."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """Hold the loop; returns when it stands still. Called from another thread."""
+        if not self.active:
+            self._loop.call_soon_threadsafe(self.here)
+            self._begun.wait()
+
+    def here(self) -> None:
+        """Hold the loop, called in its own thread; returns when the hold is over."""
+        self._over.clear()
+        self._begun.set()
+        self._over.wait(self.limit)
+        self._begun.clear()
+
+    def end(self) -> bool:
+        """Let the loop go on; False when it did not stand still."""
+        held = self.active
+        self._over.set()
+        return held
+
+
+class Debugger(pdb.Pdb):
+    """pdb in the thread of the event loop, on a session's terminal. The loop stands still at its prompt."""
+
+    def __init__(self, terminal: Terminal, on_end: Callable[[], None]) -> None:
+        super().__init__(stdin=_Lines(terminal), stdout=_Text(terminal), nosigint=True, readrc=False)  # type: ignore[arg-type]
+        self.use_rawinput = False
+        self._on_end = on_end
+
+    def leave(self) -> None:
+        """Forget breakpoints, let the loop go on."""
+        self.clear_all_breaks()
+        self.set_continue()
+        self._on_end()
+
+    def do_restore_console(self, arg: str) -> bool:
+        """restore_console()
+        Forget breakpoints, let the server go on and return to the console.
+        """
+        self.leave()
+        return True
+
+    def do_quit(self, arg: str) -> bool:
+        """q(uit)
+        The same as restore_console(): the server does not quit.
+        """
+        return self.do_restore_console(arg)
+
+    do_q = do_exit = do_EOF = do_quit  # noqa: N815 (the name that cmd.Cmd looks for)
+
+    def do_continue(self, arg: str) -> bool | None:
+        """c(ont(inue))
+        Let the server go on until a breakpoint; without one, return to the console.
+        """
+        if self.get_all_breaks():
+            return super().do_continue(arg)
+        return self.do_restore_console(arg)
+
+    do_c = do_cont = do_continue
+
+
+class _Lines:
+    """What pdb reads from."""
+
+    encoding = "utf-8"
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def readline(self) -> str:
+        line = self._terminal.read("")
+        if line is Control.END:
+            return ""
+        return "\n" if isinstance(line, Control) else f"{line}\n"
+
+
+class _Text:
+    """What pdb writes to."""
+
+    encoding = "utf-8"
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        self._terminal.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Everything is shown at once."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
