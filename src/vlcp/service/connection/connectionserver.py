@@ -143,7 +143,10 @@ class ConnectionServer(Module):
 
         :param vhost: only those of this virtual host; '' for the default one, None for all
         """
-        return sum([await self._start(opened) for opened in self.chosen(vhost)])
+        try:
+            return sum([await self._start(opened) for opened in self.chosen(vhost)])
+        except ModuleError as error:
+            raise ConflictError(str(error)) from None
 
     @api
     async def updateconfig(self) -> dict[str, list[str]]:

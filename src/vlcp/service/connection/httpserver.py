@@ -16,7 +16,8 @@ from vlcp.server.server import Server
 from vlcp.service.connection.connectionserver import ConnectionServer
 from vlcp.service.connection.places import Level, Place, ServerSettings
 from vlcp.service.connection.protocols import Http, Protocol, overridden
-from vlcp.web.host import Limits, VirtualHost
+from vlcp.web.host import VirtualHost
+from vlcp.web.limits import Limits
 
 if TYPE_CHECKING:
     from vlcp.web.connection import Connection

@@ -155,6 +155,17 @@ async def test_a_port_in_use_may_be_an_error(start: Start, cls: type[ConnectionS
             await start(cls, f"X.url = '{url}'\nX.protocol.listen_persist = False")
 
 
+async def test_what_cannot_be_opened_again_is_told_to_the_caller(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    running: Running = await start(OpenflowServer, f"X.url = 'unix://{tmp_path}/d/s'")
+    running.module.stoplisten()
+    (tmp_path / "d").rmdir()
+    with pytest.raises(ConflictError, match=r"x.conf:1: module.openflowserver.url = .*No such file"):
+        await running.module.startlisten()
+    (tmp_path / "d").mkdir()
+    assert await running.module.startlisten() == 1
+
+
 async def test_tls_files_of_a_level(start: Start, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.sign("server")
