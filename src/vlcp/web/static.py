@@ -59,35 +59,35 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     maxage: Age | None = 5
     """Seconds that clients may use a file without asking again; None: no header Cache-Control."""
     symlinks: Symlinks = "inside"
-    """Symbolic links: `inside` follows those that end in the same directory or below, `follow` all, `deny` none."""
+    """Symbolic links: inside follows those that end in the directory or below it, follow all, deny none."""
     mimetypes: tuple[str, ...] = ()
-    """Files with further types, in the form of /etc/mime.types."""
+    """Names of files with further types, in the form of /etc/mime.types."""
     mimestrict: bool = True
-    """Use only types that are registered."""
+    """Use only types that are registered; False also those that are only common."""
     contenttype: str | None = None
     """The type of all files; None: by the end of their names."""
     contentdisposition: Literal["attachment", "inline"] | None = None
     """Tell browsers to save the file, or to show it, with its name."""
     extraheaders: tuple[tuple[str, str], ...] = ()
-    """Further headers, which replace ours."""
+    """Pairs of further headers, which replace ours of the same name."""
     errorpage: bool = False
-    """A file name that begins with a status, such as 404.html, is answered with that status."""
+    """Answer with the status that a file name begins with, such as 404.html, and without tag, ranges and name."""
     rewriteonly: bool = False
-    """Answer only what was asked for by another path and rewritten here."""
+    """Answer only requests that were rewritten from another path, such as those of pages for errors."""
     checkreferer: bool = False
-    """Answer only when the header Referer names one of the following."""
+    """Answer only when the header Referer names a page of a host that is allowed; else 403."""
     refererallowlocal: bool = True
-    """The host that the request is for."""
+    """With checkreferer, pages of the host that the request is for are allowed."""
     refererallows: tuple[str, ...] = ()
-    """Further hosts, with their port if it is not that of the scheme."""
+    """Further hosts whose pages are allowed, as in URLs: with the port if there is one."""
     xsendfile: bool = False
     """Answer with the header X-Sendfile, and let the server in front of us send the file."""
     xlighttpdsendfile: bool = False
-    """The same with X-LIGHTTPD-send-file."""
+    """As xsendfile, with the header X-LIGHTTPD-send-file."""
     xaccelredirect: bool = False
-    """The same with X-Accel-Redirect."""
+    """As xsendfile, with the header X-Accel-Redirect."""
     xaccelredirect_root: str = "/static"
-    """The path in the server in front of us that stands for the directory."""
+    """With xaccelredirect: the path in the server in front of us that stands for the directory."""
 
     def __post_init__(self) -> None:
         for name, value in self.extraheaders:

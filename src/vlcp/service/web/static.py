@@ -34,13 +34,13 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Where files are, and who gets them: keys of `module.static.*` that a `vdir` may have otherwise."""
 
     relativeroot: str | None = None
-    """The directory that other directories are relative to."""
+    """The directory that the names of directories are relative to."""
     relativemodule: str = "__main__"
-    """If that is None: the directory of this Python module's file; the working directory if it has none."""
+    """Without relativeroot: the directory of this Python module's file, or the working directory if it has none."""
     vhostbind: str | tuple[str, ...] | None = ""
-    """The virtual hosts of httpserver that serve the files; None: all."""
+    """The virtual host of httpserver that serves the files, or several; None: all."""
     hostbind: str | tuple[str, ...] | None = None
-    """The host names that requests must be for; None: any."""
+    """The host name that requests must be for, or several; None: any."""
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,13 +77,13 @@ class Static(Module):
         """The keys of `module.static.*`, with those of `Where` and `Serving`."""
 
         dir: str | None = _DEFAULT
-        """A directory that is served at the path of its own name."""
+        """A directory that is served at the path of its own name; None for none."""
         dirs: tuple[str, ...] = ()
-        """More of them."""
+        """More directories that are served at the paths of their names."""
         map: Map = msgspec.field(default_factory=dict)
-        """Regular expression for paths -> (directory, file in it, with groups such as \\1); or path -> directory."""
+        """Regular expression for whole paths -> (directory, file in it); or path -> directory for all below it."""
         vdir: dict[str, Any] = msgspec.field(default_factory=dict)
-        """Directories with keys of their own: `vdir.<name>` has the same keys, and inherits all but these four."""
+        """Directories with other settings: vdir.<name> has the same keys, and inherits all but dir, dirs, map, vdir."""
 
     settings: Settings
 
