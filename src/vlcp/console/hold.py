@@ -6,7 +6,7 @@ import asyncio
 import pdb
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import IO, cast
 
 from vlcp.console.telnet import Control
 from vlcp.console.terminal import Terminal
@@ -53,7 +53,8 @@ class Debugger(pdb.Pdb):
     """pdb in the thread of the event loop, on a session's terminal. The loop stands still at its prompt."""
 
     def __init__(self, terminal: Terminal, on_end: Callable[[], None]) -> None:
-        super().__init__(stdin=_Lines(terminal), stdout=_Text(terminal), nosigint=True, readrc=False)  # type: ignore[arg-type]
+        lines, text = cast(IO[str], _Lines(terminal)), cast(IO[str], _Text(terminal))
+        super().__init__(stdin=lines, stdout=text, nosigint=True, readrc=False)
         self.use_rawinput = False
         self._on_end = on_end
 
@@ -118,6 +119,3 @@ class _Text:
 
     def flush(self) -> None:
         """Everything is shown at once."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)

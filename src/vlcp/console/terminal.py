@@ -117,8 +117,9 @@ class StandardTerminal:
 
     def write(self, text: str) -> None:
         """Show text."""
-        sys.__stdout__.write(text)  # type: ignore[union-attr]
-        sys.__stdout__.flush()  # type: ignore[union-attr]
+        usual = sys.__stdout__ or sys.stdout
+        usual.write(text)
+        usual.flush()
 
     def close(self) -> None:
         """A read that waits cannot be woken: its thread ends with the process."""
