@@ -35,7 +35,9 @@ def curl(controller: Controller, path: str, *options: str) -> Curl:
     url = f"http://localhost:{controller.port}{path}"
     command = ["curl", "-q", "-s", "-S", "-g", "--path-as-is", "--max-time", "20", "-w", form, *options, url]
     text = subprocess.run(command, capture_output=True, check=True).stdout.decode()
-    body, status, seconds, head = re.fullmatch(r"(?s)(.*?)\n(\d+) ([0-9.]+) (\{.*)", text).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"(?s)(.*?)\n(\d+) ([0-9.]+) (\{.*)", text)
+    assert found is not None
+    body, status, seconds, head = found.groups()
     headers = {name: values[-1] for name, values in json.loads(head).items()}
     if body:
         assert headers["content-type"].startswith("application/json")

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from vlcp.web.answers import error_response
-from vlcp.web.host import Limits
+from vlcp.web.limits import Limits
 from vlcp.web.parameters import MOST_FIELDS
 
 logger = logging.getLogger(__name__)

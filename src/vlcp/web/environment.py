@@ -132,17 +132,22 @@ class Environment:
 
     # -- bodies
 
-    async def parameters(self, *, literals: bool = False) -> dict[str, Any]:
-        """The parameters: the query of a GET; the form or JSON object of a POST; see `vlcp.web.parameters`."""
+    async def parameters(self, *, literals: bool = False, json: bool = True) -> dict[str, Any]:
+        """The parameters: the query of a GET; the form or JSON object of a POST; see `vlcp.web.parameters`.
+
+        With `literals` back-quoted text is a Python literal; without `json` JSON is refused.
+        """
         from vlcp.web import parameters
 
-        return await parameters.read(self, literals=literals)
+        return await parameters.read(
+            self.request, self.method, self.querystring, literals=literals, json=json
+        )
 
     async def form(self) -> dict[str, str | File | list[str | File]]:
         """The fields of a form, files too; `name[]` collects a list under `name`."""
         from vlcp.web import parameters
 
-        return await parameters.form(self)
+        return await parameters.form(self.request)
 
     # -- the answer
 

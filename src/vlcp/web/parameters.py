@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from vlcp.web.environment import Environment
 from vlcp.web.errors import BodyTooLargeError, BodyTooSlowError, RequestError
 from vlcp.web.literals import is_quoted, unquote
 
@@ -41,24 +40,26 @@ class File(msgspec.Struct, frozen=True):
 Field = tuple[str, str | File]
 
 
-async def read(env: Environment, *, literals: bool = True, json: bool = True) -> dict[str, Any]:
+async def read(
+    request: web.BaseRequest, method: str, querystring: str, *, literals: bool = True, json: bool = True
+) -> dict[str, Any]:
     """The parameters of a request; with `literals` back-quoted text is a Python literal, but never inside JSON.
 
     Raises `RequestError` that names the parameter or the position, `BodyTooLargeError` and `BodyTooSlowError`.
     """
-    if env.method in ("GET", "HEAD"):
-        return _collected(_fields(env.querystring, "the query"), literals)
-    kind, fields = await _arrived(env.request, json)
-    if env.querystring and kind is not None:
+    if method in ("GET", "HEAD"):
+        return _collected(_fields(querystring, "the query"), literals)
+    kind, fields = await _arrived(request, json)
+    if querystring and kind is not None:
         raise RequestError("there are parameters in the query and a body: give all of them in one place")
-    if env.querystring:
-        fields = _fields(env.querystring, "the query")
+    if querystring:
+        fields = _fields(querystring, "the query")
     return fields if isinstance(fields, dict) else _collected(_texts(fields), literals)
 
 
-async def form(env: Environment) -> dict[str, str | File | list[str | File]]:
+async def form(request: web.BaseRequest) -> dict[str, str | File | list[str | File]]:
     """The fields of a form, files as `File`. Raises as `read`."""
-    kind, fields = await _arrived(env.request)
+    kind, fields = await _arrived(request)
     if isinstance(fields, dict):
         raise RequestError(f"a body of type {kind} is no form")
     return _collected(fields, literals=False)

@@ -135,6 +135,28 @@ async def test_proxies_and_addresses(host: str, origin: str | None, status: int)
         assert (await site.send("/target/act", headers=headers)).status == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8081"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "10.9.8.7:8081"}, 200),
+        ({"Host": "[fe80::1]"}, 200),
+        ({"Host": "10.9.8.7.example"}, 403),
+        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "localhost", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+async def test_pages_of_other_sites_are_refused(headers: dict[str, str], status: int) -> None:
+    async with guarded("") as site:
+        assert (await site.send("/target/act", headers=headers)).status == status
+
+
 async def test_the_name_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     from vlcp.web import origin
 

@@ -14,7 +14,7 @@ from vlcp.server.module import ModuleError
 from vlcp.web import routes
 from vlcp.web.environment import Environment
 from vlcp.web.errors import UnauthorizedError
-from vlcp.web.host import Limits
+from vlcp.web.limits import Limits
 from vlcp.web.reply import html
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n"

@@ -269,27 +269,6 @@ async def test_a_request_without_headers_is_answered(client: Client) -> None:
 # Who may call
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Host": "localhost:8081"}, 200),
-        ({"Host": "127.0.0.1"}, 200),
-        ({"Host": "[::1]:80"}, 200),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "10.9.8.7:8081"}, 200),
-        ({"Host": "[fe80::1]"}, 200),
-        ({"Host": "10.9.8.7.example"}, 403),
-        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
-        ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
-        ({"Host": "localhost", "Origin": "null"}, 403),
-        ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Host": "localhost", "Sec-Fetch-Site": "same-origin"}, 200),
-    ],
-)
-async def test_pages_of_other_sites_are_refused(client: Client, headers: dict[str, str], status: int) -> None:
-    assert (await client.send("/probe/echo", headers=headers))[0] == status
-
-
 @with_config("module.webapi.hostbind = b'Controller.Example'")
 async def test_hostbind_adds_a_name(client: Client) -> None:
     for host, status in [("controller.example:8081", 200), ("localhost", 200), ("other.example", 403)]:

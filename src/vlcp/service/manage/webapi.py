@@ -89,11 +89,11 @@ class WebAPI(Module):
             return failure(error, details=self.settings.errordetails, trace=self.settings.errortrace)
 
     async def _call(self, env: Environment, module: str, api: str) -> web.Response:
-        from vlcp.web import answers, parameters
+        from vlcp.web import answers
 
         self._check_allowed(module)
         s = self.settings
-        params = await parameters.read(env, literals=s.typeextension, json=s.acceptjson)
+        params = await env.parameters(literals=s.typeextension, json=s.acceptjson)
         if s.authmethod is not None:
             await self._check_caller(s.authmethod, env, module, api, params)
         result = await self.server.apis.serve(module, api, params)
