@@ -15,7 +15,6 @@ NOT_YET = frozenset(
     """
     vlcp.service.connection.redisdb.RedisDB
     vlcp.service.connection.zookeeperdb.ZooKeeperDB
-    vlcp.service.debugging.console.Console
     vlcp.service.kvdb.redisnotifier.RedisNotifier
     vlcp.service.sdn.freearp.FreeARP
     vlcp.service.sdn.icmpresponder.ICMPResponder
