@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certificates import Authority
 from unit.service.connection.running import Running, Start, ended, until
 from vlcp.link.jsonrpc import JsonRpcConnection
 from vlcp.link.openflow import OpenFlowConnection
@@ -136,6 +138,25 @@ async def test_a_passive_client_waits_for_one_peer(start: Start) -> None:
         await asyncio.open_connection("127.0.0.1", port)
     line[1].close()
     await until(lambda: running.module.getservers()[0]["listening"])
+
+
+async def test_a_passive_client_with_tls_is_not_held_up_by_who_says_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.sign("passive")
+    files = f"X.certificate = '{certificate}'\nX.key = '{key}'"
+    running: Running = await start(JsonRPCServer, f"X.client = True\nX.url = 'pssl://127.0.0.1:0'\n{files}")
+    await until(lambda: running.module.getservers()[0]["listening"])
+    silent = await asyncio.open_connection("127.0.0.1", running.port())
+    context = ssl.create_default_context(cafile=authority.certificate)
+    line = await asyncio.open_connection("127.0.0.1", running.port(), ssl=context)
+    running.writers += [silent[1], line[1]]
+    assert (await exchange(line, {"method": "echo", "params": [], "id": 1}))[0]["result"] == []
+    (server,) = running.module.getservers()
+    assert (server["connected"], server["connections"]) == (True, 1)
+    await running.server.unload(JsonRPCServer)
+    assert await ended(*line)
 
 
 async def test_handlers_choose_virtual_hosts(start: Start) -> None:
