@@ -106,12 +106,8 @@ class SessionHandle:
 
     def check_token(self, token: object) -> None:
         """Raise `ForbiddenError` unless this is the token."""
-        known = self._data.token
-        if (
-            known is None
-            or not isinstance(token, str)
-            or not hmac.compare_digest(known.encode(), token.encode())
-        ):
+        known, given = self._data.token, str(token).encode(errors="replace")
+        if known is None or not hmac.compare_digest(known.encode(), given):
             raise ForbiddenError(
                 f"the form is not one of this session: the field {TOKEN_FIELD!r} is wrong or missing"
             )
