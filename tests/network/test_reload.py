@@ -129,6 +129,28 @@ def test_files_that_change_are_reloaded(network: EditedNetwork) -> None:
     assert ping.result.lost == 0
 
 
+def test_a_feature_that_is_restarted_keeps_its_flows(network: EditedNetwork) -> None:
+    before = network.dump()
+    since = {name: status["since"] for name, status in network.controller.call("manager/status").items()}
+    with network.machines[0].background_ping(network.addresses[1], interval=0.01) as ping:
+        network.edit(
+            "service/sdn/arpresponder.py",
+            "class ARPResponder(FlowBase):",
+            "from vlcp.server.module import depend\nfrom vlcp.service.sdn.l2switch import L2Switch\n\n\n"
+            "@depend(L2Switch)\nclass ARPResponder(FlowBase):",
+        )
+        network.edit(RULES, "PRIORITY + 10", "PRIORITY + 11")
+        network.reload(ARP)
+        after = network.dump()
+        assert set(before) - set(after) == set(own_address_flows(before))
+    assert ping.result.lost == 0
+    status = network.controller.call("manager/status")
+    assert status["arpresponder"]["dependencies"] == ["l2switch", "openflowmanager"]
+    assert {name for name in since if status[name]["since"] > since[name]} == {"arpresponder", "dhcpserver"}
+    network.controller.call("manager/unloadmodule", path=ARP)
+    until(lambda: own_address_flows(network.dump()) == [])
+
+
 @pytest.mark.parametrize(
     "path",
     [

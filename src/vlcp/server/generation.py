@@ -6,12 +6,16 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import time
 import traceback
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vlcp.server.module import ModuleError
+
+WRITING_NS = 200_000_000
+"""Nanoseconds after its last change for which a file may be only half written."""
 
 
 def source_file(name: str) -> Path:
@@ -120,15 +124,22 @@ class SourceWatch:
     def changed(self, files: Iterable[Path]) -> set[Path]:
         """The files whose time or size is another; one that was not looked at before has not changed.
 
-        One that is missing is on its way: an editor writes another file first.
+        One that is missing is left for later; all are while one was changed just now: somebody is still writing.
         """
         now = dict(_versions(files))
+        if any(abs(time.time_ns() - changed) < WRITING_NS for changed, _ in now.values()):
+            return set()
         changed = {file for file, version in now.items() if self._versions.get(file, version) != version}
         self._versions.update(now)
         return changed
 
+    def know(self, files: Iterable[Path]) -> None:
+        """These files have not changed."""
+        self._versions.update(_versions(files))
+
 
 def _versions(files: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """The time of each file in nanoseconds, and its size."""
     for file in files:
         try:
             status = file.stat()

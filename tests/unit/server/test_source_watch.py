@@ -31,7 +31,7 @@ class Watched:
 
     async def a_while(self) -> None:
         """Several looks at the files."""
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
 
 
 @pytest.fixture

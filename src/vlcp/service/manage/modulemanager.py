@@ -81,7 +81,8 @@ class Manager(Module):
 
         :param pathlist: list of loading paths, such as ["vlcp.service.sdn.arpresponder.ARPResponder"]
         """
-        self._changed(record for record in self.server.loader.records() if record.path in pathlist)
+        named = [record for record in self.server.loader.records() if record.path in pathlist]
+        self._sources.know(file for record in named for file in _files(record))
         await self.server.reload(pathlist)
 
     @api
