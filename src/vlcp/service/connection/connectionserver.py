@@ -60,6 +60,9 @@ class ConnectionServer(Module):
         """Further settings whose change makes it necessary to open the places of a level anew."""
         return None
 
+    def moved(self) -> None:
+        """Called when the places are others than before."""
+
     def manner(self, place: Place[Any]) -> Listening:
         """How to listen at a place."""
         p = place.protocol
@@ -187,6 +190,7 @@ class ConnectionServer(Module):
             self.close(endpoint)
         kept = {id(place): old for place in places for old in before if old.place == place}
         self._opened = [kept.get(id(place)) or Opened(place, self.endpoint(place)) for place in places]
+        self.moved()
         added = [opened for opened in self._opened if opened not in before]
         await asyncio.sleep(0)  # sockets are closed in the next turn of some event loops
         failures = [str(e) for e in await asyncio.gather(*map(self._started, added)) if e is not None]

@@ -81,6 +81,11 @@ class HttpServer(ConnectionServer):
         acceptor = Acceptor(place.address, protocol, self.manner(place), self.spawn, self.logger)
         return acceptor
 
+    def moved(self) -> None:
+        """Only names in the present URLs are ours."""
+        for vhost, host in self._hosts.items():
+            host.names = {endpoint.address.host for endpoint in self.ports(vhost)}
+
     def manner(self, place: Place[Any]) -> Listening:
         """How to listen: clients may connect at once, and are answered when the library is imported.
 

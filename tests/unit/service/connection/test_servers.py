@@ -189,3 +189,34 @@ async def test_unloading_closes_peers_that_have_not_said_who_they_are(start: Sta
     assert running.module.getconnections()[0]["state"] == "connecting"
     await running.server.unload(OpenflowServer)
     assert await ended(*line)
+
+
+async def test_processes_share_a_port(start: Start) -> None:
+    text = f"X.url = 'tcp://127.0.0.1:{free_port()}'\nprotocol.default.reuseport = True"
+    servers: list[Running] = [await start(OpenflowServer, text) for _ in range(2)]
+    assert [running.module.getservers()[0]["listening"] for running in servers] == [True, True]
+
+
+async def test_a_virtual_host_has_settings_of_http_of_its_own(start: Start) -> None:
+    text = """X.url = None
+X.vhost.a.url = 'tcp://127.0.0.1:0'
+X.vhost.a.protocol.http.idletimeout = 0.1
+X.vhost.b.url = 'tcp://127.0.0.1:0'"""
+    running: Running = await start(HttpServer, text)
+    a, b = await running.connect("a"), await running.connect("b")
+    for _, writer in (a, b):
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert await ended(*a)
+    assert [c["vhost"] for c in running.module.getconnections()] == ["b"]
+    assert not b[0].at_eof()
+
+
+async def test_names_of_urls_are_host_names_only_while_they_are_configured(start: Start) -> None:
+    running: Running = await start(
+        HttpServer, "X.urls = ['tcp://127.0.0.1:0', 'tcp://localhost:0']\nX.url = None"
+    )
+    assert isinstance(running.module, HttpServer)
+    assert running.module.host("").names == {"127.0.0.1", "localhost"}
+    running.configure("X.url = 'tcp://127.0.0.2:0'")
+    await running.module.updateconfig()
+    assert running.module.host("").names == {"127.0.0.2"}
