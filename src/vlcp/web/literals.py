@@ -22,7 +22,7 @@ def unquote(text: str) -> Any:
     Besides Python's own form `{1, 2}` a set may be written `set(1, 2)`, `set([1, 2])` or `set()`. Raises ValueError
     that tells the place: characters are counted from 1, the back-quote.
     """
-    source = text[1:-1].strip()
+    source = text[1:-1].strip().replace("\r\n", "\n").replace("\r", "\n")  # as the compiler counts lines
     first = 2 + len(text[1:-1]) - len(text[1:-1].lstrip())
     tree: ast.AST = ast.Module([], [])
     try:

@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlcp.web.literals import is_quoted, unquote
 
@@ -67,3 +69,35 @@ def test_one_quote_is_no_pair() -> None:
 def test_doubts_of_the_compiler_are_not_told(recwarn: pytest.WarningsRecorder) -> None:
     assert unquote(r"`'\d'`") == r"\d"
     assert len(recwarn) == 0
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.complex_numbers(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner)
+    | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    | st.frozensets(st.text() | st.integers(), max_size=3).map(set),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_what_python_writes_is_read(value: Any) -> None:
+    assert unquote(f"`{value!r}`") == value
+
+
+PIECES = st.sampled_from(
+    ["1", "'a", "'", "[", "]", "(", ")", "{", "}", ",", ":", "x", "set(", "set", "*", "**", "-", "+", "\n", "\r", "\t",
+     "\\", "#", "é", "\x0c", "\u2028", "f'", "b'", "lambda", "=", "\ud800", "\0", '"""', "...", "if", "not ", "await "]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join))
+def test_nothing_else_breaks_it(source: str) -> None:
+    told = "not a Python literal between back-quotes: "
+    try:
+        unquote(f"`{source}`")
+    except ValueError as error:
+        told = str(error)
+    assert told.startswith("not a Python literal between back-quotes: ")
