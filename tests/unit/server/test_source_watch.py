@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from unit.server.pets import Pets
+from vlcp.server import generation
 from vlcp.server.config import parse
 from vlcp.server.server import Server
 
@@ -31,11 +32,12 @@ class Watched:
 
     async def a_while(self) -> None:
         """Several looks at the files."""
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.15)
 
 
 @pytest.fixture
-async def watched(pets: Pets, caplog: pytest.LogCaptureFixture) -> Any:
+async def watched(pets: Pets, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(generation, "WRITING_NS", 50_000_000)
     server = Server(parse("module.manager.checkinterval = 0.01\nmodule.manager.autoreload = True"))
     await asyncio.gather(
         server.load("pets.top.Top"), server.load("vlcp.service.manage.modulemanager.Manager")
