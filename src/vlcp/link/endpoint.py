@@ -111,7 +111,7 @@ class Endpoint(ABC):
         self._task = None
 
 
-class Server(Endpoint):
+class Acceptor(Endpoint):
     """Accepts any number of peers. When its place is taken, it is tried again every few seconds."""
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vlcp.link.address import Address, connect, parse
-from vlcp.link.endpoint import Client, Listening, PassiveClient, Server
+from vlcp.link.endpoint import Acceptor, Client, Listening, PassiveClient
 from vlcp.link.tls import TlsError
 
 LOGGER = logging.getLogger("test.endpoint")
@@ -65,8 +65,8 @@ class Owner:
 
         return Client(address, dial, self.serve, self.spawn, LOGGER, name=f"peer {address}", persist=persist)
 
-    def server(self, address: Address, retry: float | None = 0.02) -> Server:
-        return Server(address, Peer, Listening(retry=retry), self.spawn, LOGGER)
+    def server(self, address: Address, retry: float | None = 0.02) -> Acceptor:
+        return Acceptor(address, Peer, Listening(retry=retry), self.spawn, LOGGER)
 
     def passive(self, address: Address) -> PassiveClient[Peer]:
         manner = Listening(retry=0.02)
@@ -90,7 +90,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def where(endpoint: Server | PassiveClient[Peer]) -> Address:
+def where(endpoint: Acceptor | PassiveClient[Peer]) -> Address:
     assert endpoint.listener is not None
     return endpoint.listener.address
 

@@ -7,8 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from vlcp.link.endpoint import Client, Endpoint, Listening
-from vlcp.link.endpoint import Server as Acceptor
+from vlcp.link.endpoint import Acceptor, Client, Endpoint, Listening
 from vlcp.link.tls import server_context
 from vlcp.server.api import ConflictError, NotFoundError
 from vlcp.server.config import Config, ConfigError

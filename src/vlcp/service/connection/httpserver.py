@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vlcp.link.address import own_name, peer_name
-from vlcp.link.endpoint import Endpoint, Listening
-from vlcp.link.endpoint import Server as Acceptor
+from vlcp.link.endpoint import Acceptor, Endpoint, Listening
 from vlcp.server.config import ConfigError, Limit
 from vlcp.server.server import Server
 from vlcp.service.connection.connectionserver import ConnectionServer

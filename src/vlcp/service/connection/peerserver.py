@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from vlcp.link.address import Address, connect
-from vlcp.link.endpoint import Client, Endpoint, PassiveClient
-from vlcp.link.endpoint import Server as Acceptor
+from vlcp.link.endpoint import Acceptor, Client, Endpoint, PassiveClient
 from vlcp.link.sessions import Connection, Sessions
 from vlcp.link.tls import client_context
 from vlcp.server.module import Module
