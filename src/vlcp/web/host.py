@@ -162,7 +162,8 @@ class VirtualHost:
         if isinstance(error, web.HTTPException):  # an answer that those who know aiohttp may raise
             return web.Response(status=error.status, headers=error.headers, body=error.body)
         response = failure(error, trace=self.limits.showerrorinfo)
-        if target := self.limits.errorredirect.get(response.status):
+        target = self.limits.errorredirect.get(response.status)
+        if target and target.partition("?")[0] != env.path:  # or clients would come back for ever
             return respond(redirect(target))
         if target := self.limits.errorrewrite.get(response.status):
             return await self._page(env, target, response)
@@ -180,9 +181,9 @@ class VirtualHost:
             return response
         if page.status == 200:
             page.set_status(response.status)
-        for name in ("Allow", "WWW-Authenticate"):
-            if name in response.headers:
-                page.headers.setdefault(name, response.headers[name])
+        for name, value in response.headers.items():
+            if name.lower() not in ("content-type", "content-length"):
+                page.headers.setdefault(name, value)
         return page
 
     def _finish(self, env: Environment, response: web.StreamResponse) -> None:

@@ -81,6 +81,7 @@ async def test_clients_are_sent_elsewhere_instead_of_an_error() -> None:
     async with running("protocol.http.errorredirect = {404: '/home?from=404'}") as site:
         answer = await site.send("/nosuch")
         assert (answer.status, answer.headers["Location"]) == (302, "/home?from=404")
+        assert (await site.send("/home?from=404")).status == 404
 
 
 @pytest.mark.parametrize("plus", [True, False])
