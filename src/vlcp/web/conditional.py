@@ -14,7 +14,8 @@ from typing import NamedTuple
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)")
 _LONGEST_NUMBER = 18
-"""Digits of the largest position in a file that is believed."""
+"""Digits of the largest position that a file may have."""
+_BEYOND = 10**_LONGEST_NUMBER
 
 
 class Validators(NamedTuple):
@@ -83,7 +84,9 @@ def part(headers: Mapping[str, str], size: int, now: Validators) -> Part | None:
 
 
 def _number(text: str) -> int | None:
-    return int(text[:_LONGEST_NUMBER]) if text else None
+    if len(text) > _LONGEST_NUMBER:
+        return _BEYOND
+    return int(text) if text else None
 
 
 def _is_still(if_range: str | None, now: Validators) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import mimetypes
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -212,7 +213,8 @@ class StaticFiles:
     def _validators(self, found: Found) -> Validators:
         status = found.status
         tag = f"{status.st_mtime_ns:x}-{status.st_size:x}" + (f"-{found.encoding}" if found.encoding else "")
-        return Validators(f'"{tag}"' if self.serving.etag else None, int(status.st_mtime))
+        modified = int(min(status.st_mtime, time.time()))  # never in the future, RFC 9110 section 8.8.2.1
+        return Validators(f'"{tag}"' if self.serving.etag else None, modified)
 
     def _caching(self) -> dict[str, str]:
         s = self.serving

@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import AsyncIterator
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,13 @@ async def test_a_tag_tells_versions_apart_and_nothing_else(site: Site) -> None:
     assert await etag(site) == first
     file.write_bytes(b"0123456789!")
     assert await etag(site) != first
+
+
+async def test_a_file_from_the_future(site: Site) -> None:
+    os.utime(site.root / "static" / "digits.txt", (2**32, 2**32))
+    got = await site.get("/static/digits.txt")
+    told = parsedate_to_datetime(got.headers["last-modified"])
+    assert told <= parsedate_to_datetime(got.headers["date"])
 
 
 @with_config("module.static.etag = False\nmodule.static.maxage = None")
