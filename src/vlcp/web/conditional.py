@@ -15,7 +15,7 @@ _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)")
 _LONGEST_NUMBER = 18
 """Digits of the largest position that a file may have."""
-_BEYOND = 10**_LONGEST_NUMBER
+_BEYOND: int = 10**_LONGEST_NUMBER
 
 
 class Validators(NamedTuple):
