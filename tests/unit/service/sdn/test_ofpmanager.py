@@ -13,10 +13,10 @@ from sim.fakeswitch import FakeSwitch
 from vlcp.flow.tables import PATH
 from vlcp.server.config import parse
 from vlcp.server.server import Server
-from vlcp.service.connection.jsonrpcserver import JsonRPCServer
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.service.sdn.ioprocessing import IOProcessing
 from vlcp.service.sdn.ofpmanager import OpenflowManager
+from vlcp.service.sdn.ovsdbmanager import OVSDBManager
 from vlcp.service.sdn.plugins.networklocaldriver import NetworkLocalDriver
 from vlcp.service.sdn.viperflow import ViperFlow
 from vlcp.wire.ovsdb import RowChange, Uuid
@@ -79,10 +79,8 @@ class World:
 
     def follow_ovsdb(self) -> asyncio.Task[None]:
         """OVSDB is connected now."""
-        handler = self.server.module(JsonRPCServer)._handler
-        assert handler is not None
         connection: Any = self.ovsdb
-        return self.manager.spawn(handler(connection), name="ovsdb")  # type: ignore[arg-type]
+        return self.manager.spawn(self.server.module(OVSDBManager)._follow(connection), name="ovsdb")
 
     def known(self) -> list[int]:
         """The datapath ids of the switches that the manager knows."""
