@@ -6,10 +6,10 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from http.cookies import CookieError, Morsel
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from vlcp.web.cookies import set_cookie
 from vlcp.web.errors import UnauthorizedError
 from vlcp.web.reply import check_header
 
@@ -26,6 +26,9 @@ _CONDITIONS = frozenset(
     {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
 )
 """Headers that are about the page that was asked for (RFC 9110 section 13.2.1), not about one instead of it."""
+
+_IN_COOKIES = "!#$&'()*+/:<=>?@[]^`{|}~"
+"""What the value of a cookie may have as it is, besides letters and digits."""
 
 
 class Environment:
@@ -156,23 +159,17 @@ class Environment:
         check_header(name, value)
         self.sent_headers.append((name, value))
 
-    def setcookie(self, name: str, value: str, **attributes: str | int | bool) -> None:
+    def setcookie(self, name: str, value: str, **attributes: str | int | bool | None) -> None:
         """Add a cookie to the answer: by default for the whole site, not for scripts, not for other sites' forms.
 
-        `attributes` are those of `http.cookies.Morsel` with `_` for `-`, such as `max_age=3600` or `httponly=False`.
-        It is `secure` when the connection is. Raises ValueError for names and values that no cookie can have.
+        `attributes` are those of `set_cookie` with `_` for `-`, such as `max_age=3600` or `httponly=False`. It is
+        secure when the connection is. Raises ValueError for names and attributes that no cookie can have.
         """
-        morsel: Morsel[str] = Morsel()
-        try:
-            morsel.set(name, value, quote(value, safe="!#$&'()*+/:<=>?@[]^`{|}~"))
-        except CookieError as error:
-            raise ValueError(f"cookie {name!r}: {error}") from None
-        own = {"path": "/", "httponly": True, "samesite": "Lax", "secure": self.https}
-        for key, setting in {**own, **attributes}.items():
-            if not str(setting).isprintable() or ";" in str(setting):
-                raise ValueError(f"cookie {name!r}: {key} = {setting!r} has characters that end it")
-            morsel[key.replace("_", "-")] = setting
-        self.header("Set-Cookie", morsel.OutputString())
+        own = {
+            "secure": self.https,
+            **{key.replace("_", "-"): setting for key, setting in attributes.items()},
+        }
+        self.header("Set-Cookie", set_cookie(name, quote(value, safe=_IN_COOKIES), own))
 
     def deletecookie(self, name: str) -> None:
         """Make the client forget a cookie that was set for the whole site."""

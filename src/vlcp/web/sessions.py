@@ -11,10 +11,11 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from http.cookies import CookieError, Morsel
+from http.cookies import Morsel
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlcp.server.api import BadParameterError, ConflictError, ForbiddenError
+from vlcp.web.cookies import set_cookie
 
 if TYPE_CHECKING:
     from vlcp.web.environment import Environment
@@ -27,7 +28,6 @@ TOKEN_HEADER = "X-CSRF-Token"
 """The header that a script sends it in."""
 _ID = re.compile(r"[0-9a-f]{32}")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_DEFAULTS = {"path": "/", "httponly": True, "samesite": "Lax"}
 _KEPT = "session"
 """Where a request keeps its session."""
 
@@ -226,23 +226,6 @@ class Sessions:
                 if name != "Set-Cookie" or not value.startswith(f"{self._name}=")
             ]
             env.header("Set-Cookie", cookie)
-
-
-def set_cookie(name: str, value: str, attributes: Mapping[str, Any]) -> str:
-    """The header Set-Cookie of a session: for all paths, not for scripts, not with forms of other sites.
-
-    `attributes` change that: those of `http.cookies.Morsel` in lower case, such as domain, path, secure, max-age;
-    None or False takes one away. Raises ValueError for what no cookie can have.
-    """
-    morsel: Morsel[str] = Morsel()
-    try:
-        morsel.set(name, value, value)
-    except CookieError as error:
-        raise ValueError(str(error)) from None
-    for attribute, setting in {**_DEFAULTS, **attributes}.items():
-        if setting is not None and setting is not False:
-            morsel[attribute] = setting
-    return morsel.OutputString()
 
 
 def _attributes(options: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from vlcp.server.config import Seconds
 from vlcp.server.module import Module, api, depend
 from vlcp.server.server import Server
 from vlcp.service.utils.knowledge import MemoryStorage
-from vlcp.web.sessions import SessionHandle, Sessions, set_cookie
+from vlcp.web.cookies import set_cookie
+from vlcp.web.sessions import SessionHandle, Sessions
 
 
 @depend(MemoryStorage)
