@@ -8,8 +8,6 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote, urlsplit
 
@@ -104,7 +102,6 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
         return self.xsendfile or self.xlighttpdsendfile or self.xaccelredirect
 
 
-@cache
 def types_of(files: tuple[str, ...]) -> mimetypes.MimeTypes:
     """The types of Python with those of some files. Raises ValueError when one cannot be read."""
     types = mimetypes.MimeTypes()
@@ -118,25 +115,26 @@ def types_of(files: tuple[str, ...]) -> mimetypes.MimeTypes:
     return types
 
 
-@dataclass(frozen=True)
 class StaticFiles:
     """The files of a folder that paths lead to. `template` makes the path below the folder from the match."""
 
-    folder: Folder
-    template: str
-    serving: Serving
+    def __init__(self, folder: Folder, template: str, serving: Serving) -> None:
+        self._folder = folder
+        self._template = template
+        self._serving = serving
+        self._types = types_of(serving.mimetypes)
 
     async def answer(self, env: Environment, match: re.Match[str]) -> web.StreamResponse:
         """The answer to a GET or HEAD. Raises errors with a status."""
         self._check(env)
-        path = match.expand(self.template)
+        path = match.expand(self._template)
         found, data = await asyncio.to_thread(self._fetch, path, self._encodings(env, path))
         return self._response(env, below(path), found, data)
 
     # Whether, and which
 
     def _check(self, env: Environment) -> None:
-        s = self.serving
+        s = self._serving
         if s.rewriteonly and not env.rewritefrom:
             raise NotFoundError(f"nothing answers at {env.path!r}")
         referer = _authority(env.headers.get("Referer", ""))
@@ -145,7 +143,7 @@ class StaticFiles:
             raise ForbiddenError("the file is only for pages that are allowed (module.static.refererallows)")
 
     def _encodings(self, env: Environment, path: str) -> list[str]:
-        s = self.serving
+        s = self._serving
         if not s.gzip or s.is_handed_on:
             return []
         if path.endswith(".gz"):
@@ -154,7 +152,7 @@ class StaticFiles:
 
     def _fetch(self, path: str, encodings: list[str]) -> tuple[Found, bytes | None]:
         """The file and all that is in it, if it is small; then it is closed. Waits for the disk."""
-        found = self.folder.find(path, encodings)
+        found = self._folder.find(path, encodings)
         if found.status.st_size > SMALL:
             return found, None
         with found.file:
@@ -177,7 +175,7 @@ class StaticFiles:
         self, env: Environment, name: str, found: Found, size: int
     ) -> tuple[int, Part, list[tuple[str, str]]]:
         """Status, the part of the file and the headers. Raises `PreconditionError` and `RangeError`."""
-        s, whole = self.serving, Part(0, size)
+        s, whole = self._serving, Part(0, size)
         headers = {
             "X-Content-Type-Options": "nosniff",
             **self._caching(),
@@ -203,7 +201,7 @@ class StaticFiles:
         return 206, wanted, self._with_extra(headers)
 
     def _part(self, env: Environment, size: int, now: Validators) -> Part | None:
-        if env.method != "GET" or not self.serving.allowrange:
+        if env.method != "GET" or not self._serving.allowrange:
             return None
         try:
             return part(env.headers, size, now)
@@ -214,15 +212,15 @@ class StaticFiles:
         status = found.status
         tag = f"{status.st_mtime_ns:x}-{status.st_size:x}" + (f"-{found.encoding}" if found.encoding else "")
         modified = int(min(status.st_mtime, time.time()))  # never in the future, RFC 9110 section 8.8.2.1
-        return Validators(f'"{tag}"' if self.serving.etag else None, modified)
+        return Validators(f'"{tag}"' if self._serving.etag else None, modified)
 
     def _caching(self) -> dict[str, str]:
-        s = self.serving
+        s = self._serving
         age = {} if s.maxage is None else {"Cache-Control": f"max-age={s.maxage}"}
         return age | ({"Vary": "Accept-Encoding"} if s.gzip and not s.is_handed_on else {})
 
     def _about(self, name: str, encoding: str | None) -> dict[str, str]:
-        s = self.serving
+        s = self._serving
         headers = {"Content-Type": s.contenttype or self._type(name)}
         if encoding:
             headers["Content-Encoding"] = encoding
@@ -231,20 +229,22 @@ class StaticFiles:
         return headers
 
     def _type(self, name: str) -> str:
-        types = types_of(self.serving.mimetypes)
-        kind, encoding = types.guess_type("./" + name.rpartition("/")[2], self.serving.mimestrict)
+        last = name.rpartition("/")[2]
+        kind, encoding = self._types.guess_type(
+            f"./{last}", self._serving.mimestrict
+        )  # a URL, so not just "a:b"
         if kind is None or encoding is not None:
             return _ENCODED
         return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
     def _handing_on(self, name: str, found: Found) -> dict[str, str]:
-        s = self.serving
+        s = self._serving
         if s.xaccelredirect:
             return {"X-Accel-Redirect": quote(f"{s.xaccelredirect_root.rstrip('/')}/{name}")}
         return {"X-Sendfile" if s.xsendfile else "X-LIGHTTPD-send-file": quote(found.path)}
 
     def _with_extra(self, headers: dict[str, str]) -> list[tuple[str, str]]:
-        extra = self.serving.extraheaders
+        extra = self._serving.extraheaders
         replaced = {name.lower() for name, _ in extra}
         return [*((name, v) for name, v in headers.items() if name.lower() not in replaced), *extra]
 

@@ -91,6 +91,7 @@ class Static(Module):
         super().__init__(server)
         self._directories = list(_directories(server.config, (_ROOT,), self.settings))
         self._bound: tuple[tuple[VirtualHost, Route], ...] = ()
+        self._served = 0
 
     async def load(self) -> None:
         """Serve what is configured."""
@@ -111,25 +112,29 @@ class Static(Module):
         config = self.server.config
         try:
             new = config.again() if config.path is not None else config
-            settings = new.settings(type(self).Settings, _ROOT, "module.default")
-            directories = list(_directories(new, (_ROOT,), settings))
+            self._read(new)
         except ConfigError as error:
             raise ConflictError(f"nothing is changed: {error}") from None
         if new is not config:
             config.take(new)
-        self.settings, self._directories = settings, directories
+        self.settings, self._directories = self._read(config)
         self._release()
         self._bind()
 
+    def _read(self, config: Config) -> tuple[Settings, list[Directory]]:
+        settings = config.settings(type(self).Settings, _ROOT, "module.default")
+        return settings, list(_directories(config, (_ROOT,), settings))
+
     def statistics(self) -> dict[str, Any]:
         """The number of directories that are served."""
-        return {**super().statistics(), "directories": len({id(r.handler) for _, r in self._bound})}
+        return {**super().statistics(), "directories": self._served}
 
     # -- routes
 
     def _bind(self) -> None:
         usable = [directory for directory in self._directories if self._is_usable(directory)]
         self._bound = tuple(pair for directory in usable for pair in self._routes(directory))
+        self._served = len(usable)
         for host, route in self._bound:
             host.add(route)
         for name in sorted({host.name for host, _ in self._bound}):

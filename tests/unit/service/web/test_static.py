@@ -221,6 +221,9 @@ async def test_types(site: Site) -> None:
     for name, kind in types.items():
         (site.root / "static" / name).write_text("x")
         assert (await site.get(f"/static/{name}")).headers["content-type"] == kind, name
+    (site.root / "types").write_text("text/x-other own\n")
+    await site.server.call("static", "updateconfig")
+    assert (await site.get("/static/a.own")).headers["content-type"] == "text/x-other; charset=utf-8"
 
 
 @with_config("module.static.mimestrict = False")
@@ -232,12 +235,22 @@ async def test_types_that_are_not_registered(site: Site) -> None:
 # Changes
 
 
-async def test_the_configuration_changes(site: Site) -> None:
+async def test_the_configuration_changes(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     assert await statuses(site, "/static/digits.txt", "/other/digits.txt") == [200, 404]
     site.configure("module.static.dir = 'other'\nmodule.static.maxage = 7")
     assert await site.server.call("static", "updateconfig") is None
     assert await statuses(site, "/static/digits.txt", "/other/digits.txt") == [404, 200]
     assert (await site.get("/other/digits.txt")).headers["cache-control"] == "max-age=7"
+    site.configure("module.static.vdir.new.dir = 'other'\nmodule.static.vdir.new.maxage = 8")
+    await site.server.reconfigure()
+    assert (await site.get("/other/digits.txt")).headers["cache-control"] == "max-age=8"
+    assert "unknown key" not in caplog.text
+    site.configure("module.static.vdir.new.maxages = 8")
+    await site.server.reconfigure()
+    assert (
+        "unknown key module.static.vdir.new.maxages; did you mean module.static.vdir.new.maxage?"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("text", ["map = {'(': 'x'}", "maxage = 'x'", "dir ="])

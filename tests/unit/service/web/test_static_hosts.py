@@ -81,6 +81,7 @@ async def test_virtual_hosts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         for vhost in ("", "a", "b"):
             place = Site(site.server, site.root, site.file, vhost)
             served[vhost] = await statuses(place, "/static/digits.txt", "/other/digits.txt")
+        assert site.server.modules["static"].statistics()["directories"] == 2
     assert served == {"": [200, 404], "a": [200, 200], "b": [200, 404]}
     assert "files of the virtual host 'nosuch' are not reachable" in caplog.text
 
