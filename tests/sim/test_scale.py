@@ -16,13 +16,14 @@ from vlcp.store.contract import Preconditions
 from vlcp.wire.openflow import PortDesc
 
 PORTS = 2000
-LONGEST_HOLD = 0.1
-"""Seconds. On an idle machine it is less than a third of that."""
+LARGEST_SHARE = 0.06
+"""Of all that the switch's task computes, in one go: about 0.1 s where the whole takes 1.6 s. On a slow
+machine as on a quick one it is less than half of that."""
 
 
 @pytest.fixture
 def holds(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """How long the switch's task ran at a time; without the collector, whose passes depend on all of the process."""
+    """What the switch's task computed at a time; without the collector, whose passes depend on all of the process."""
     found: list[float] = []
     run = Switch.run
     monkeypatch.setattr(Switch, "run", lambda switch: timed(run(switch), found))
@@ -62,4 +63,4 @@ async def test_two_thousand_ports(tmp_path: Path, holds: list[float]) -> None:
     await sim.settled(40)
     assert len(sim.fake.mods) < 10
     await sim.stop()
-    assert max(holds) < LONGEST_HOLD
+    assert max(holds) < LARGEST_SHARE * sum(holds)
