@@ -262,11 +262,22 @@ async def listen(
             backlog=backlog,
             ssl=context,
             ssl_handshake_timeout=_HANDSHAKE if context else None,
-            start_serving=accept,
+            start_serving=False,
         )
         for s in sockets
     ]
-    return Listener(replace(address, port=sockets[0].getsockname()[1]), servers, None)
+    listener = Listener(replace(address, port=sockets[0].getsockname()[1]), servers, None)
+    return await _begin(listener, accept)
+
+
+async def _begin(listener: Listener, accept: bool) -> Listener:
+    try:
+        if accept:
+            await listener.accept()
+    except BaseException:
+        listener.close()  # whoever is cancelled here could not close it
+        raise
+    return listener
 
 
 async def _listen_tcp(address: Address, backlog: int, reuseport: bool) -> list[socket.socket]:
@@ -334,9 +345,9 @@ async def _listen_unix(
     socket_file = os.stat(address.path)
     loop = asyncio.get_running_loop()
     server = await loop.create_unix_server(
-        protocol_factory, sock=listening, backlog=backlog, start_serving=accept
+        protocol_factory, sock=listening, backlog=backlog, start_serving=False
     )
-    return Listener(address, [server], socket_file)
+    return await _begin(Listener(address, [server], socket_file), accept)
 
 
 def _bind_unix(listening: socket.socket, path: str) -> None:

@@ -293,6 +293,10 @@ class PassiveClient(Client[C]):
         self.error = None
         try:
             return await came
+        except asyncio.CancelledError:
+            if came.done() and not came.cancelled():
+                came.result().close()  # it came in this very turn
+            raise
         finally:
             listener.close()
             self._listener = None

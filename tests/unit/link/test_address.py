@@ -223,3 +223,20 @@ async def test_a_successors_socket_file_is_not_removed(directory: Path, peers: t
     first.close()
     assert sorted(os.listdir(directory)) == ["s"]
     second.close()
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "tcp://:0", "unix:///"])
+async def test_whoever_is_cancelled_while_listening_begins_leaves_nothing(
+    url: str, directory: Path, peers: type[Peer]
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for turns in range(12):
+        begin = asyncio.create_task(listen(parse(f"{url}{directory}/s" if "unix" in url else url), peers))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        begin.cancel()
+        for outcome in await asyncio.gather(begin, return_exceptions=True):
+            if not isinstance(outcome, BaseException):
+                outcome.close()
+        assert len(os.listdir("/proc/self/fd")) <= before, f"after {turns} turns"
+        assert not os.path.exists(f"{directory}/s")

@@ -283,3 +283,23 @@ async def test_our_own_end_of_a_connection_is_bound(owner: Owner) -> None:
     with pytest.raises(OSError, match=r"(?i)bind|assign"):
         await connect(where(server), Peer, bind=[(socket.AF_INET, "192.0.2.1", 0)])
     server.stop()
+
+
+async def test_a_peer_that_comes_while_a_passive_client_is_stopped_is_refused(owner: Owner) -> None:
+    came: list[Peer] = []
+
+    def factory(take: Callable[[Peer], None]) -> Peer:
+        def made(peer: Peer) -> None:
+            take(peer)
+            came.append(peer)
+            client.stop()
+
+        return Peer(made)
+
+    manner = Listening(retry=0.02)
+    client = PassiveClient(HERE, factory, manner, owner.serve, owner.spawn, LOGGER, name="passive")
+    await client.start()
+    await until(lambda: client.listener)
+    _, other = await connect(where(client), Peer)
+    await asyncio.wait_for(other.closed.wait(), 5)
+    assert (len(came), owner.used) == (1, [])
