@@ -13,71 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from peers.controller import ENVIRONMENT, START, WEBAPI, Controller, free_port
+from peers.console import CONSOLE, KNOWLEDGE, PATIENCE, PROMPT, Client, Process
+from peers.controller import ENVIRONMENT, START
 
-CONSOLE = "vlcp.service.debugging.console.Console"
-KNOWLEDGE = "vlcp.service.utils.knowledge.Knowledge"
-MANAGER = "vlcp.service.manage.modulemanager.Manager"
-PROMPT = b">>> "
-PATIENCE = 20.0
 NOBODY = 65534
-
-
-class Client:
-    """A session: what is said to it, and what it answers before the next prompt."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        connection.settimeout(PATIENCE)
-        self.banner = self.until(PROMPT)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.connection.close()
-
-    def until(self, end: bytes) -> str:
-        """What comes until `end`, without it."""
-        text = b""
-        while not text.endswith(end):
-            piece = self.connection.recv(65536)
-            assert piece, text
-            text += piece
-        return text.removesuffix(end).decode()
-
-    def send(self, data: bytes) -> None:
-        self.connection.sendall(data)
-
-    def ask(self, statement: str) -> str:
-        """Carry out a statement of one line."""
-        self.send(f"{statement}\r\n".encode())
-        return self.until(PROMPT)
-
-    def rest(self) -> bytes:
-        """What comes until the connection is closed."""
-        text = b""
-        while piece := self.connection.recv(65536):
-            text += piece
-        return text
-
-
-class Process:
-    """A controller with a console on a port of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.path = directory / "console.sock"
-        more = f"module.console.telnetconsole = 'ptcp://localhost:{self.port}/'\n"
-        self.controller = Controller(
-            directory, (WEBAPI, KNOWLEDGE, MANAGER, CONSOLE), more, up="knowledge/discover"
-        )
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-
-    def client(self) -> Client:
-        return Client(self.connect())
 
 
 @pytest.fixture(scope="module")
@@ -383,8 +322,10 @@ def test_a_console_that_others_could_reach_is_not_opened(tmp_path: Path, lines: 
     process = subprocess.Popen(
         configuration(tmp_path, lines), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.0)
-    process.terminate()
-    _, errors = process.communicate(timeout=10)
+    assert process.stderr is not None
+    with process.stderr:
+        errors = process.stderr.readline()
+        process.terminate()
+        process.wait(10)
     assert "vlcp.conf:2: module.console.telnetconsole: " in errors
     assert message in errors

@@ -8,10 +8,10 @@ import inspect
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vlcp.console.hold import Debugger
-from vlcp.console.session import Session
+from vlcp.console.hold import Debugger, wait
+from vlcp.console.session import InLoopError, Session
 from vlcp.server.config import Config
 from vlcp.server.notifications import Listener, Notification
 
@@ -107,13 +107,17 @@ class Functions:
         )
         named = {function.__name__: function for function in functions}
         tree = ConfigurationTree(self._server.config)
-        return {**named, "server": self._server, "manager": tree, "container": Container()}
+        ends = {"exit": _exit, "quit": _exit}  # Python's own close the standard input of the process
+        return {**named, **ends, "server": self._server, "manager": tree, "container": Container()}
 
     def close(self) -> None:
-        """End what the session has captured and held; called in the event loop."""
+        """End what the session has captured; called in the event loop."""
         for captured in self._captures:
             captured.stop()
-        self._session.hold.end()
+
+    def let_go(self) -> None:
+        """End what the session holds; called from any thread."""
+        self._session.hold.end_of(self._session)
 
     # -- calls and notifications
 
@@ -169,7 +173,7 @@ class Functions:
                 callback(notification)
             if breakpoint:
                 self._say("the event loop is held: resume() lets it go on\n")
-                self._session.hold.here()
+                self._session.hold.here(self._session)
 
         def begin() -> None:
             captured.listener = self._server.notifications.listen(take)
@@ -229,7 +233,10 @@ class Functions:
 
     def breakpoint(self) -> str:
         """Hold the event loop until resume(), at most for 60 seconds. Other sessions can look meanwhile, not call."""
-        self._session.hold.begin()
+        if self._session.in_loop():
+            self._session.hold.here(self._session)
+            return "the event loop was held"
+        self._session.hold.begin(self._session)
         return f"the event loop is held, for {self._session.hold.limit:g} seconds at most: resume() lets it go on"
 
     def resume(self) -> str:
@@ -238,11 +245,20 @@ class Functions:
 
     def debug(self) -> None:
         """pdb in the thread of the event loop, which is held at every prompt of pdb. Ends a hold by breakpoint()."""
-        ended = threading.Event()
+        if self._session.in_loop():
+            raise InLoopError("debug() is for the prompt: pdb needs the session's thread to wait for it")
+        loop, ended = self._session.loop, threading.Event()
         debugger = Debugger(self._session.terminal, ended.set)
         self._session.hold.end()
-        self._session.loop.call_soon_threadsafe(debugger.set_trace)
-        ended.wait()
+        loop.call_soon_threadsafe(debugger.set_trace)
+        while not ended.is_set():
+            try:
+                wait(ended)
+            except KeyboardInterrupt:  # pdb waits for a breakpoint
+                loop.call_soon_threadsafe(debugger.leave)
+            except SystemExit:
+                loop.call_soon_threadsafe(debugger.leave)
+                raise
 
     def restore_console(self) -> str:
         """At the prompt of pdb: return to the console. Here there is nothing to return from."""
@@ -251,6 +267,11 @@ class Functions:
     def console_help(self) -> None:
         """Show what there is."""
         self._say(HELP)
+
+
+def _exit(code: object = None) -> NoReturn:
+    """End the session."""
+    raise SystemExit(code)
 
 
 def _matcher(wanted: Any) -> Callable[[Notification], bool]:

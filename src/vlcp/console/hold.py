@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pdb
 import threading
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from vlcp.console.terminal import Terminal
 LONGEST = 60.0
 """Seconds that a hold lasts unless it is ended: switches and stores wait for us meanwhile."""
 
+_LOOK = 0.2
+"""Seconds until a thread that waits notices an interruption."""
+
 
 class Hold:
     """Stops the event loop between two of its steps. Shared by all sessions."""
@@ -23,30 +27,51 @@ class Hold:
         self.limit = limit
         self._begun = threading.Event()
         self._over = threading.Event()
+        self._wanted = False
+        self._holder: object = None
 
     @property
     def active(self) -> bool:
         """The loop is held now."""
         return self._begun.is_set()
 
-    def begin(self) -> None:
+    def begin(self, holder: object) -> None:
         """Hold the loop; returns when it stands still. Called from another thread."""
         if not self.active:
-            self._loop.call_soon_threadsafe(self.here)
-            self._begun.wait()
+            self._wanted = True
+            self._loop.call_soon_threadsafe(self._begin_here, holder)
+            wait(self._begun)
 
-    def here(self) -> None:
+    def _begin_here(self, holder: object) -> None:
+        if self._wanted:  # else somebody asked at the same time, and that hold is over
+            self.here(holder)
+
+    def here(self, holder: object) -> None:
         """Hold the loop, called in its own thread; returns when the hold is over."""
+        self._holder = holder
         self._over.clear()
         self._begun.set()
         self._over.wait(self.limit)
+        self._wanted = False
         self._begun.clear()
+        self._holder = None
 
     def end(self) -> bool:
         """Let the loop go on; False when it did not stand still."""
         held = self.active
         self._over.set()
         return held
+
+    def end_of(self, holder: object) -> None:
+        """Let the loop go on if it is this one that holds it."""
+        if self._holder is holder:
+            self.end()
+
+
+def wait(event: threading.Event) -> None:
+    """Wait for an event in a session's thread; an interruption is noticed meanwhile."""
+    while not event.wait(_LOOK):
+        pass
 
 
 class Debugger(pdb.Pdb):
@@ -99,7 +124,10 @@ class _Lines:
         self._terminal = terminal
 
     def readline(self) -> str:
-        line = self._terminal.read("")
+        try:
+            line = self._terminal.read("")
+        except OSError:
+            return ""
         if line is Control.END:
             return ""
         return "\n" if isinstance(line, Control) else f"{line}\n"
@@ -114,7 +142,8 @@ class _Text:
         self._terminal = terminal
 
     def write(self, text: str) -> int:
-        self._terminal.write(text)
+        with contextlib.suppress(OSError):  # it would be raised amid the code that is looked at
+            self._terminal.write(text)
         return len(text)
 
     def flush(self) -> None:

@@ -28,6 +28,10 @@ class HeldError(RuntimeError):
     """The event loop stands still, so it would never answer."""
 
 
+class InLoopError(RuntimeError):
+    """What waits for the event loop is called in the loop's own thread."""
+
+
 class Session(code.InteractiveInterpreter):
     """Statements of one terminal. `variables` are what they know in the beginning."""
 
@@ -178,6 +182,9 @@ class Session(code.InteractiveInterpreter):
 
     def wait(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Run a coroutine in the event loop and wait for its result; an interruption cancels it."""
+        if self.in_loop():
+            coroutine.close()
+            raise InLoopError("this would wait for the event loop, within it: use await")
         self._waiting = future = self.submit(coroutine, name)
         try:
             return future.result()

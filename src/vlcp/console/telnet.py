@@ -12,9 +12,8 @@ LONGEST_LINE = 1 << 16
 """Bytes; a longer line ends the session."""
 
 _REFUSALS = {WILL: DONT, DO: WONT}
-_HTTP = re.compile(
-    r"[A-Za-z]+ +\S+ +HTTP/|(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH) +(/|\*|https?:)", re.IGNORECASE
-)
+_HTTP = re.compile(r"\S+ +\S+ +HTTP/|(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH) +(/|\*|https?:)", re.IGNORECASE)
+"""A site may let its own name point to us: then it chooses the method, which is any token (RFC 9110 section 5.6.2)."""
 _TLS_HANDSHAKE = b"\x16\x03"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import queue
 import socket
 import struct
@@ -17,7 +19,10 @@ WRITE_LIMIT = 30.0
 """Seconds that a client may take nothing of what it is sent; then the session ends."""
 LAST_STATEMENT = 10.0
 """Seconds that a statement goes on when the client has nothing more to say, or is gone; then it is interrupted."""
+MOST_OUTPUT = 1 << 20
+"""Bytes that may wait for a client."""
 _READ_SIZE = 4096
+_LOST = b"\r\n... (output is lost here)\r\n"
 
 
 class Terminal(Protocol):
@@ -37,34 +42,55 @@ class Terminal(Protocol):
         """End it: a `read` that waits returns `Control.END`."""
 
 
-class TelnetTerminal:
-    """A telnet client on a connected, blocking socket."""
+class Connection(Protocol):
+    """A connected socket, or what does the same for TLS: one thread reads while another one writes."""
 
-    def __init__(self, connection: socket.socket, refuse: Callable[[str], None]) -> None:
-        """`refuse` is told why, when the client turns out to be no telnet client."""
+    def recv(self, size: int, /) -> bytes: ...
+
+    def sendall(self, data: bytes, /) -> None: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def limit_writes(connection: socket.socket) -> None:
+    """Let a blocking socket give up a write after `WRITE_LIMIT`; a read may wait for ever."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(WRITE_LIMIT), 0))
+
+
+class TelnetTerminal:
+    """A telnet client on a connection. One thread reads from it, one writes to it."""
+
+    def __init__(self, connection: Connection, refuse: Callable[[str], None]) -> None:
+        """`connection` gives up a write after `WRITE_LIMIT`. `refuse` is told why, when it is no telnet client."""
         self._connection = connection
         self._refuse = refuse
         self._lines: queue.SimpleQueue[str | Control] = queue.SimpleQueue()
-        self._sending = threading.Lock()
+        self._said_all = False
+        self._output = bytearray()
+        self._changed = threading.Condition()
+        """Of the output, and of the two ends of the terminal."""
+        self._lost = False
+        self._gone = False
         self._closed = threading.Event()
 
     def start(self, on_interrupt: Callable[[], bool]) -> None:
-        """Begin to read in a thread of its own."""
-        # A limit for writes only: a read may wait for ever.
-        limit = struct.pack("ll", int(WRITE_LIMIT), 0)
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        receive = threading.Thread(
-            target=self._receive, args=(on_interrupt,), name="console input", daemon=True
+        """Begin to read and to write."""
+        sender = threading.Thread(target=self._transmit, name="console output", daemon=True)
+        receiver = threading.Thread(
+            target=self._receive, args=(on_interrupt, sender), name="console input", daemon=True
         )
-        receive.start()
+        sender.start()
+        receiver.start()
 
-    def _receive(self, on_interrupt: Callable[[], bool]) -> None:
+    def _receive(self, on_interrupt: Callable[[], bool], sender: threading.Thread) -> None:
         decoder = Decoder()
         try:
             while data := self._connection.recv(_READ_SIZE):
                 events = decoder.feed(data)
                 if decoder.replies:
-                    self._send(bytes(decoder.replies))
+                    self._send(bytes(decoder.replies), wait=False)
                     decoder.replies.clear()
                 for event in events:
                     if event is not Control.INTERRUPT or not on_interrupt():
@@ -73,31 +99,80 @@ class TelnetTerminal:
             self._refuse(str(error))
         except OSError:
             pass  # it is gone, which is all that there is to say
+        self._said_all = True
         self._lines.put(Control.END)
         if not self._closed.wait(LAST_STATEMENT):
             on_interrupt()
             self._closed.wait()
+        sender.join()
         self._connection.close()
 
     def read(self, prompt: str) -> str | Control:
         """The next line, after a prompt."""
         self.write(prompt)
-        return self._lines.get()
+        line = self._lines.get()
+        if line is Control.END and self._said_all:
+            self._lines.put(line)  # pdb and the session read here: both shall know
+        return line
 
     def write(self, text: str) -> None:
-        """Send text; waits while the client takes nothing, at most `WRITE_LIMIT` seconds."""
-        self._send(encode(text))
+        """Send text. While the client takes nothing this waits, at most `WRITE_LIMIT` seconds.
 
-    def _send(self, data: bytes) -> None:
-        with self._sending:
-            self._connection.sendall(data)
+        In an event loop it never waits: what is too much is lost, and the client is told so.
+        """
+        self._send(encode(text), wait=not _in_event_loop())
 
-    def close(self) -> None:
-        """Close the connection."""
+    def _send(self, data: bytes, *, wait: bool) -> None:
+        with self._changed:
+            if wait and not self._changed.wait_for(self._has_room, WRITE_LIMIT):
+                raise TimeoutError("the client takes nothing")
+            if self._gone:
+                raise BrokenPipeError("the client is gone")
+            if not self._has_room():
+                self._lost = True
+                return
+            if self._lost:
+                data = _LOST + data
+                self._lost = False
+            self._output += data
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._gone or len(self._output) < MOST_OUTPUT
+
+    def _transmit(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._take_output():
+                self._connection.sendall(data)
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _take_output(self) -> bytes:
+        """What waits to be sent; nothing when the terminal was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._output or self._closed.is_set())
+            data = bytes(self._output)
+            self._output.clear()
+            self._changed.notify_all()
+            return data
+
+    def close(self) -> None:
+        """Close the connection, once what was written is sent."""
         self._lines.put(Control.END)
         self._closed.set()
+        with self._changed:
+            self._changed.notify_all()
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class StandardTerminal:
@@ -110,10 +185,15 @@ class StandardTerminal:
 
     def read(self, prompt: str) -> str | Control:
         """The next line, after a prompt."""
-        try:
-            return input(prompt)
-        except EOFError:
-            return Control.END
+        if sys.stdin.isatty():
+            try:
+                return input(prompt)
+            except EOFError:
+                return Control.END
+        # Unbuffered: a thread that waits in a buffered read makes Python abort at its end.
+        self.write(prompt)
+        line = io.FileIO(sys.stdin.fileno(), closefd=False).readline()
+        return line.decode("utf-8", "replace").rstrip("\r\n") if line else Control.END
 
     def write(self, text: str) -> None:
         """Show text."""

@@ -32,7 +32,7 @@ def test_lines_and_controls_are_found_in_any_pieces(cuts: list[int]) -> None:
 @pytest.mark.parametrize(
     "first",
     [b"GET / HTTP/1.1\r\nHost: localhost:9923\r\n\r\n", b"POST /x HTTP/1.0\r\n", b"get /\r\n", b"PRI * HTTP/2.0\r\n",
-     b"\x16\x03\x01\x02\x00\x01"],
+     b"\x16\x03\x01\x02\x00\x01", b"M-SEARCH * HTTP/1.1\r\n", b"x# / HTTP/1.1\r\n", b"_ /%20 HTTP/1.1\r\n"],
 )  # fmt: skip
 def test_other_protocols_are_refused_and_none_of_their_lines_is_taken(first: bytes) -> None:
     with pytest.raises(ForeignProtocolError):
