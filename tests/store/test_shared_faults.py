@@ -143,6 +143,7 @@ async def test_who_is_further_behind_than_the_log_reads_everything(
     local: EmbeddedBackend, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "LOG_LENGTH", 20)
+    monkeypatch.setattr(log, "_PRUNED_AT_ONCE", 1)
     late = EmbeddedBackend(path)
     await late.open()
     await write(local, a=b"1", d__x=b"1", d__gone=b"1")

@@ -35,7 +35,7 @@ _ENTRIES = (
 )
 _LOG = (
     "CREATE TABLE IF NOT EXISTS"
-    " log(number INTEGER PRIMARY KEY AUTOINCREMENT, revision TEXT NOT NULL, keys TEXT NOT NULL)"
+    " log(number INTEGER PRIMARY KEY, revision TEXT NOT NULL, keys TEXT NOT NULL)"
 )
 _SETTINGS = (f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {SCHEMA}")
 

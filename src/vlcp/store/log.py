@@ -6,16 +6,19 @@ to some number needs only the rows after it, and the present entries of the keys
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from vlcp.store.contract import Entry
 from vlcp.store.table import Table
 
 LOG_LENGTH = 10_000
-"""Commits that the log names; whoever is further behind reads everything."""
+"""Commits that the log names at least; whoever is further behind reads everything."""
+_PRUNED_AT_ONCE = 500
+"""Commits that leave the log together: one for one would write a page more in each transaction."""
 
 
 class Commit(NamedTuple):
@@ -45,7 +48,7 @@ class Position(NamedTuple):
     @property
     def rows(self) -> int:
         """The length of the log."""
-        return min(self.number, LOG_LENGTH)
+        return self.number - _pruned(self.number)
 
 
 class News(NamedTuple):
@@ -78,7 +81,7 @@ class Transaction:
         rows = self._new_rows()
         if not rows:
             return News(table=self.everything())
-        commits = [Logged(revision, json.loads(keys)) for _, revision, keys in rows]
+        commits = [Logged(revision, msgspec.json.decode(keys, type=list[str])) for _, revision, keys in rows]
         self.position = Position(rows[-1][0], commits[-1].revision, self._data_version)
         return News(commits, self._entries({key: None for logged in commits for key in logged.keys}))
 
@@ -101,13 +104,13 @@ class Transaction:
         self._connection.executemany(
             "INSERT INTO log(number, revision, keys) VALUES (?, ?, ?)",
             [
-                (number + added, revision, json.dumps(list(writes)))
+                (number + added, revision, msgspec.json.encode(list(writes)).decode())
                 for added, (writes, revision) in enumerate(commits, 1)
             ],
         )
         number += len(commits)
-        if number > LOG_LENGTH:
-            self._connection.execute("DELETE FROM log WHERE number <= ?", (number - LOG_LENGTH,))
+        if _pruned(number) > _pruned(self.position.number):
+            self._connection.execute("DELETE FROM log WHERE number <= ?", (_pruned(number),))
         self.position = Position(number, commits[-1].revision, self._data_version)
 
     def _new_rows(self) -> list[tuple[int, str, str]]:
@@ -139,3 +142,8 @@ class Transaction:
             )
         if gone:
             self._connection.executemany("DELETE FROM entries WHERE key = ?", gone)
+
+
+def _pruned(number: int) -> int:
+    """The last row that is deleted when `number` is the last row of the log."""
+    return max(0, number - number % _PRUNED_AT_ONCE - LOG_LENGTH)
