@@ -74,6 +74,8 @@ class Remote:
             known = ", ".join(sorted(self._bases)) or "none"
             hint = nearest(module, self._bases) or f"; modules with URLs: {known}"
             raise NotFoundError(f"module {module!r} has no URL in module.remotecall.target_url_map{hint}")
+        if not api.isidentifier():  # "../other/api" would be another module
+            raise BadParameterError(f"method: {api!r} is not the name of an API")
         try:
             body = msgspec.json.encode(params)
         except (TypeError, ValueError, RecursionError) as error:

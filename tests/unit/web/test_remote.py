@@ -133,6 +133,16 @@ async def test_what_cannot_be_called_is_named() -> None:
         await remote.call("knowledge", "get", {"key": object()}, 1.0)
 
 
+@pytest.mark.parametrize("api", ["../manager/unloadmodule", "get?key=b", "get#", "a/b", "%2e%2e", ""])
+async def test_only_modules_with_a_url_can_be_reached(api: str) -> None:
+    async with peer(answering(b'{"result": 1}')) as (url, requests):
+        remote = Remote({"knowledge": (url,)}, WebClient())
+        with pytest.raises(BadParameterError, match="is not the name of an API"):
+            await remote.call("knowledge", api, {}, 5.0)
+        await remote.close()
+    assert requests == []
+
+
 @pytest.mark.parametrize("url", ["ftp://localhost", "localhost:8081", "http://", ""])
 def test_a_url_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is not the URL of a web API"):
