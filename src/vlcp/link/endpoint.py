@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from vlcp.link.address import Address, Listener, listen
 from vlcp.link.reconnect import Backoff, keep_connected
@@ -111,6 +111,22 @@ class Endpoint(ABC):
         self._task = None
 
 
+class _Entrance(asyncio.Protocol):
+    """A peer that was accepted, until its connection is made: its TLS handshake may end when nobody wants it any more,
+    and before that it costs us nothing."""
+
+    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol | None]) -> None:
+        self._protocol = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        protocol = self._protocol()
+        if protocol is None:
+            cast(asyncio.Transport, transport).abort()
+            return
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class Acceptor(Endpoint):
     """Accepts any number of peers. When its place is taken, it is tried again every few seconds."""
 
@@ -170,7 +186,7 @@ class Acceptor(Endpoint):
 
     def _protocol(self) -> asyncio.BaseProtocol:
         self.accepted += 1
-        return self._factory()
+        return _Entrance(lambda: self._factory() if self._wanted else None)
 
     def _stop(self) -> None:
         self._cancel_task()

@@ -145,10 +145,11 @@ class ConnectionServer(Module):
 
         :param vhost: only those of this virtual host; '' for the default one, None for all
         """
-        try:
-            return sum([await self._start(opened) for opened in self.chosen(vhost)])
-        except ModuleError as error:
-            raise ConflictError(str(error)) from None
+        async with self._changing:
+            try:
+                return sum([await self._start(opened) for opened in self.chosen(vhost)])
+            except ModuleError as error:
+                raise ConflictError(str(error)) from None
 
     @api
     async def updateconfig(self) -> dict[str, list[str]]:
@@ -230,8 +231,8 @@ class ConnectionServer(Module):
         }
 
     def statistics(self) -> dict[str, Any]:
-        """Figures of every connection, by its peer."""
-        connections = {c["peer"]: c for opened in self._opened for c in self.connections(opened.endpoint)}
+        """Figures of every connection."""
+        connections = [c for opened in self._opened for c in self.connections(opened.endpoint)]
         return {**super().statistics(), "connections": connections}
 
 

@@ -150,6 +150,5 @@ class PeerServer(ConnectionServer, Generic[C]):
         self.sessions.close(endpoint)
 
     def statistics(self) -> dict[str, Any]:
-        """Figures of every connection, by its peer."""
-        connections = {session.connection.peer: session.status() for session in self.sessions.all()}
-        return {**super().statistics(), "connections": connections}
+        """Figures of every connection, those that no endpoint made included."""
+        return {**super().statistics(), "connections": [session.status() for session in self.sessions.all()]}

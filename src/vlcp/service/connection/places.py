@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -40,7 +40,7 @@ class ServerSettings(Module.Settings, frozen=True, kw_only=True):
     """A server that is dialled must have a certificate for the name or address in the URL."""
     bindaddress: Any = None
     """Our own end of the connections that we make: an IP address, or a list of them, also as (family, address)."""
-    mode: int | None = None
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o777)] | None = None
     """Permissions of the files of Unix sockets that are listened on, such as 0o600."""
     protocol: dict[str, Any] = msgspec.field(default_factory=dict)
     """Keys of `protocol.<name>` that are others here, such as protocol.backlogsize or protocol.http.idletimeout."""
@@ -121,6 +121,8 @@ def _end(item: Any) -> tuple[socket.AddressFamily, str, int]:
     if not isinstance(item, str):
         item, port = item
     ip = ipaddress.ip_address(item)
+    if not 0 <= int(port) <= 65535:
+        raise ValueError
     return socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip), int(port)
 
 

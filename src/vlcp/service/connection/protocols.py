@@ -34,7 +34,7 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     """A listener whose place is taken is tried again; otherwise the module fails."""
     retrylisten_interval: Seconds = 3.0
     """Seconds between two attempts to listen."""
-    backlogsize: Limit = 2048
+    backlogsize: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] = 2048
     """Connections that may wait to be accepted."""
     keepalivetime: Seconds | None = None
     """Seconds of silence until a peer is asked for a sign of life; None: never."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,55 @@ async def test_names_of_urls_are_host_names_only_while_they_are_configured(start
     running.configure("X.url = 'tcp://127.0.0.2:0'")
     await running.module.updateconfig()
     assert running.module.host("").names == {"127.0.0.2"}
+
+
+@pytest.mark.parametrize("how", ["unload", "updateconfig"])
+@pytest.mark.parametrize("cls", MODULES)
+async def test_a_peer_whose_handshake_ends_too_late_is_refused(
+    start: Start, tmp_path: Path, cls: type[ConnectionServer], how: str
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.sign("server")
+    files = f"X.certificate = '{certificate}'\nX.key = '{key}'"
+    running: Running = await start(cls, f"X.url = 'ssl://localhost:0'\n{files}")
+    _, writer = await asyncio.open_connection("127.0.0.1", running.port())
+    running.writers.append(writer)
+    await until(lambda: running.module.getservers()[0]["accepted"])
+    running.configure("X.url = None")
+    await (running.server.unload(cls) if how == "unload" else running.module.updateconfig())
+    lost = asyncio.Event()
+
+    class Late(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    context = ssl.create_default_context(cafile=authority.certificate)
+    try:
+        loop = asyncio.get_running_loop()
+        await loop.start_tls(writer.transport, Late(), context, server_hostname="localhost")
+    except ConnectionError:
+        return
+    await asyncio.wait_for(lost.wait(), 5)
+
+
+async def test_what_is_not_configured_any_more_is_not_started_at_the_same_time(start: Start) -> None:
+    stays, goes = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
+    running: Running = await start(OpenflowServer, f"X.urls = ['{stays}', '{goes}']\nX.url = None")
+    running.module.stoplisten()
+    starting = asyncio.create_task(running.module.startlisten())
+    await asyncio.sleep(0)
+    running.configure(f"X.url = '{stays}'")
+    await running.module.updateconfig()
+    await starting
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", int(goes.rpartition(":")[2]))
+
+
+@pytest.mark.parametrize("cls", MODULES)
+async def test_peers_that_have_the_same_name_are_all_counted(
+    start: Start, cls: type[ConnectionServer], tmp_path: Path
+) -> None:
+    running: Running = await start(cls, f"X.url = 'unix://{tmp_path}/s'")
+    for _ in range(2):
+        await running.connect()
+    assert len(running.module.statistics()["connections"]) == 2
