@@ -17,11 +17,14 @@ import pytest
 
 from effort import effort
 from store.conformance import value, write
-from store.host import count, following, until
+from store.faults import BadLine
+from store.host import count, decode, encode, following, until
 from store.remote import Process, Remote, increment, opened
 from vlcp.store import log
-from vlcp.store.contract import Preconditions, StoreUnavailableError
+from vlcp.store.contract import Committed, Conflict, Preconditions, StoreUnavailableError
 from vlcp.store.embedded import EmbeddedBackend
+from vlcp.store.mirror import Mirror
+from vlcp.store.transaction import Outcome, TransactionView, Transactor
 
 
 async def test_a_process_killed_in_a_transaction_leaves_nothing_of_it(
@@ -165,6 +168,10 @@ async def test_who_is_further_behind_than_the_log_reads_everything(
     await late.close()
 
 
+def add_one(view: TransactionView, key: str) -> Outcome:
+    return Outcome({key: view.get(key) + 1})
+
+
 @contextlib.contextmanager
 def _held_up(backend: EmbeddedBackend) -> Iterator[None]:
     """The thread of a store is busy."""
@@ -172,16 +179,47 @@ def _held_up(backend: EmbeddedBackend) -> Iterator[None]:
     assert executor is not None
     release = _lock()
     blocked = executor.submit(release.acquire)
-    yield
-    release.release()
-    blocked.result(5)
-    release.release()
+    try:
+        yield
+    finally:
+        release.release()
+        blocked.result(5)
+        release.release()
 
 
 def _lock() -> threading.Lock:
     lock = threading.Lock()
     lock.acquire()
     return lock
+
+
+async def test_a_commit_that_is_late_is_not_made_twice(local: EmbeddedBackend) -> None:
+    """Nobody can know whether it will happen, so it is an error, and no reason to begin again."""
+    await write(local, n=b"1")
+    line = BadLine(local)
+    transactor = Transactor(line, Mirror(line, decode), encode, patience=0.1)
+    with _held_up(local):
+        running = asyncio.create_task(transactor.run(add_one, "n"))
+        await until(lambda: running.done() or len(line.commits) == 2)
+    with pytest.raises(StoreUnavailableError, match="did not answer"):
+        await running
+    await write(local, other=b"1")
+    assert await value(local, "n") == b"2"
+
+
+async def test_a_commit_that_nobody_waits_for_any_more_is_not_begun(local: EmbeddedBackend) -> None:
+    with _held_up(local):
+        begun = asyncio.create_task(local.commit(Preconditions(), {"a": b"1"}))
+        await until(lambda: count(local, "queued") == 1)
+        await asyncio.sleep(0)
+        given_up = asyncio.create_task(local.commit(Preconditions(), {"b": b"1"}))
+        await until(lambda: count(local, "queued") == 2)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert count(local, "queued") == 1
+    await begun
+    await write(local, c=b"1")
+    assert local.keys() == ["a", "c"]
 
 
 async def test_changes_by_hand_are_noticed(local: EmbeddedBackend, path: str) -> None:
@@ -194,6 +232,19 @@ async def test_changes_by_hand_are_noticed(local: EmbeddedBackend, path: str) ->
         await until(lambda: bool(told))
     assert [keys for keys, _ in told] == [None]
     assert (await local.read(["a"])).entries["a"] == (b"2", "by hand")
+
+
+async def test_a_commit_is_decided_by_the_file_also_when_it_was_emptied_by_hand(
+    local: EmbeddedBackend, path: str
+) -> None:
+    version = await write(local, a=b"1")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM entries")
+    connection.close()
+    refused = await local.commit(Preconditions({"a": version}), {"a": b"2"})
+    assert isinstance(refused, Conflict)
+    assert refused.fresh.entries == {"a": None}
+    assert isinstance(await local.commit(Preconditions({"a": None}), {"a": b"3"}), Committed)
 
 
 async def test_a_program_that_locks_the_file_delays_commits(local: EmbeddedBackend, path: str) -> None:

@@ -34,8 +34,7 @@ _ENTRIES = (
     " entries(key TEXT PRIMARY KEY, value BLOB NOT NULL, version TEXT NOT NULL) WITHOUT ROWID"
 )
 _LOG = (
-    "CREATE TABLE IF NOT EXISTS"
-    " log(number INTEGER PRIMARY KEY, revision TEXT NOT NULL, keys TEXT NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS log(number INTEGER PRIMARY KEY, revision TEXT NOT NULL, keys TEXT NOT NULL)"
 )
 _SETTINGS = (f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {SCHEMA}")
 

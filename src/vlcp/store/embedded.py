@@ -46,7 +46,7 @@ _LOOK = 0.25
 """Seconds between two looks at the file without being woken."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Queued:
     """A commit that is not yet decided."""
 
@@ -141,9 +141,15 @@ class EmbeddedBackend:
         self._check_open()
         check_writes(writes)
         answer: asyncio.Future[Committed | Conflict] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Queued(preconditions, dict(writes), answer))
+        queued = _Queued(preconditions, dict(writes), answer)
+        self._queue.append(queued)
         self._work.set()
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if queued in self._queue:  # not begun, so it does not happen
+                self._queue.remove(queued)
+            raise
 
     def keys(self) -> list[str]:
         """Every key, sorted."""
@@ -256,7 +262,7 @@ class EmbeddedBackend:
         with self._database.transaction(any(queued.writes for queued in batch)) as transaction:
             news = self._worth_telling(transaction.news())
             revision = transaction.position.revision
-            draft = Draft(news.table or self._table, revision)
+            draft = Draft(self._table if news.table is None else news.table, revision)
             draft.put(news.entries, revision)
             results = [self._decide(draft, queued) for queued in batch]
             commits = [

@@ -14,12 +14,16 @@ PATIENCE = 10.0
 """Seconds."""
 
 
+class NoAnswerError(StoreUnavailableError):
+    """The store did not answer in time. It may still do what it was asked for."""
+
+
 async def answered(answer: Awaitable[T], limit: float = PATIENCE) -> T:
-    """What the store answers; `StoreUnavailableError` if that takes longer than `limit` seconds."""
+    """What the store answers; `NoAnswerError` if that takes longer than `limit` seconds."""
     try:
         async with asyncio.timeout(limit) as timer:
             return await answer
     except TimeoutError:
         if timer.expired():
-            raise StoreUnavailableError(f"the store did not answer within {limit:g} s") from None
+            raise NoAnswerError(f"the store did not answer within {limit:g} s") from None
         raise

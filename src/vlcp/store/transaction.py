@@ -30,7 +30,7 @@ from vlcp.store.contract import (
 from vlcp.store.errors import NotEmptyError, TransactionTimeoutError
 from vlcp.store.free import FreeSets
 from vlcp.store.mirror import Mirror
-from vlcp.store.patience import PATIENCE, answered
+from vlcp.store.patience import PATIENCE, NoAnswerError, answered
 from vlcp.store.turns import Turn, Turns
 from vlcp.store.view import TransactionView
 
@@ -283,7 +283,8 @@ class Transactor:
     ) -> Committed | None:
         """The reply to a commit was lost: recognise it by a key that it created. None: it did not happen.
 
-        Raises the error when neither can be said, or when the store loses a reply for the second time.
+        Raises the error when neither can be said, also because the commit may still happen, or when the store loses a
+        reply for the second time.
         """
         if not writes:
             raise error
@@ -299,7 +300,7 @@ class Transactor:
             key in versions and (entry.version if entry is not None else None) == versions[key]
             for key, entry in entries.items()
         )
-        if transaction.lost or not unchanged:
+        if transaction.lost or not unchanged or isinstance(error, NoAnswerError):
             raise error
         transaction.lost = True
         return None
