@@ -36,6 +36,8 @@ class Generation:
         self.names = sorted(names)
         self.files = {name: source_file(name) for name in self.names}
         self._before = {name: sys.modules[name] for name in self.names}
+        self._came: set[str] = set()
+        """Other modules of the same packages that only this generation has imported."""
 
     def load(self) -> None:
         """Import them all, each from its text and the new ones of the others.
@@ -43,14 +45,16 @@ class Generation:
         Nothing else can run meanwhile. When one fails, all of Python's tables are as before. Raises `ModuleError` that
         names file and line.
         """
-        finder = _Finder(self.files)
+        finder, before = _Finder(self.files), set(sys.modules)
         importlib.invalidate_caches()
         sys.meta_path.insert(0, finder)
-        self._withdraw()
+        _withdraw(self.names)
         try:
             for name in self.names:
                 importlib.import_module(name)
+            self._came = self._others(before)
         except BaseException as error:
+            self._came = self._others(before)
             self.undo()
             if not isinstance(error, Exception | SystemExit):
                 raise
@@ -59,21 +63,18 @@ class Generation:
             sys.meta_path.remove(finder)
 
     def undo(self) -> None:
-        """Put the modules of before back."""
-        self._withdraw()
+        """Put the modules of before back; what only the new ones have imported goes with them."""
+        _withdraw([*self.names, *self._came])
         for name, module in self._before.items():
             sys.modules[name] = module
             parent, attribute = _place(name)
             if parent is not None:
                 setattr(parent, attribute, module)
 
-    def _withdraw(self) -> None:
-        """Take the modules out, so that whoever imports one of them gets a new one."""
-        for name in self.names:
-            sys.modules.pop(name, None)
-            parent, attribute = _place(name)
-            if parent is not None:
-                vars(parent).pop(attribute, None)
+    def _others(self, before: set[str]) -> set[str]:
+        packages = {name.partition(".")[0] for name in self.names}
+        come = sys.modules.keys() - before - set(self.names)
+        return {name for name in come if name.partition(".")[0] in packages}
 
     def _told(self, error: BaseException) -> str:
         """The error with the place in our files where it came up."""
@@ -107,6 +108,15 @@ class _FromText(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname: str) -> types.CodeType:
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
+
+
+def _withdraw(names: Iterable[str]) -> None:
+    """Take modules out, so that whoever imports one of them gets a new one."""
+    for name in names:
+        sys.modules.pop(name, None)
+        parent, attribute = _place(name)
+        if parent is not None:
+            vars(parent).pop(attribute, None)
 
 
 def _place(name: str) -> tuple[types.ModuleType | None, str]:

@@ -248,6 +248,8 @@ class Loader:
             await asyncio.gather(*map(self._stop, users))
         self._server.apis.remove(record.name)
         if record.instance is not None:
+            if record.instance.reloading:
+                self._server.apis.expect(record.name)
             await _end(record.instance)
             logger.info("module %r is unloaded", record.name)
         record.instance = None

@@ -10,9 +10,10 @@ was, the old one is put back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vlcp.server.api import status_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from vlcp.server.server import Server
 
 logger = logging.getLogger(__name__)
+
+_RUNS_ON = "the old code runs on"
 
 Classes = Mapping[Record, type[Module]]
 Explicit = Mapping[Record, bool]
@@ -61,17 +64,31 @@ class Reloader:
                 raise
             restarted = self._with_dependents(r for r in records if not _is_replaced(r, new[r]))
             before = {record: record.instance for record in restarted}
-            async with self._server.loader.keeping_services():
-                try:
-                    self._adopt(generation)
-                    await self._run(new, restarted)
-                except Exception as error:
-                    generation.undo()
-                    self._adopt(generation)
-                    touched = any(record.instance is not instance for record, instance in before.items())
-                    await self._run_again(old, restarted if touched else {}, error)
-                    raise _refusal(error) from error
+            with self._not_ready(restarted):
+                async with self._server.loader.keeping_services():
+                    try:
+                        self._adopt(generation)
+                        await self._run(new, restarted)
+                    except Exception as error:
+                        generation.undo()
+                        self._adopt(generation)
+                        touched = any(record.instance is not instance for record, instance in before.items())
+                        outcome = await self._run_again(old, restarted if touched else {}, error)
+                        raise _refusal(error, outcome) from error
             logger.info("reloaded: %s", ", ".join(sorted(record.name for record in records)))
+
+    @contextlib.contextmanager
+    def _not_ready(self, restarted: Explicit) -> Iterator[None]:
+        """Who waits for all modules waits until those that are started again are back, with whatever code."""
+        ready = self._server.ready
+        was_ready = ready.is_set()
+        if restarted:
+            ready.clear()
+        try:
+            yield
+        finally:
+            if was_ready:
+                ready.set()
 
     # -- which
 
@@ -107,7 +124,7 @@ class Reloader:
         moving = [
             self._replace(r)
             for r, cls in classes.items()
-            if r not in restarted and type(r.instance) is not cls
+            if r not in restarted and r.instance is not None and type(r.instance) is not cls
         ]
         for outcome in await asyncio.gather(*moving, return_exceptions=True):
             if outcome is not None:
@@ -115,14 +132,19 @@ class Reloader:
         if restarted:
             await self._restart(restarted)
 
-    async def _run_again(self, classes: Classes, restarted: Explicit, reason: Exception) -> None:
-        """Put the old code back."""
+    async def _run_again(self, classes: Classes, restarted: Explicit, reason: Exception) -> str:
+        """Put the old code back; returns what came of that."""
         trace = None if is_expected(reason) else reason
         logger.error("the old code is put back: %s", text_of(reason), exc_info=trace)
         try:
             await self._run(classes, restarted)
         except Exception as error:
             logger.error("the old code does not run again: %s", text_of(error))
+            for record in restarted:
+                if record.state is State.UNLOADED:
+                    self._server.apis.remove(record.name)  # nobody need wait for it any more
+            return f"the old code does not run again: {text_of(error)}"
+        return _RUNS_ON
 
     def _with_dependents(self, records: Iterable[Record]) -> Explicit:
         """These and all that depend on them, each with whether it was loaded explicitly."""
@@ -153,19 +175,13 @@ class Reloader:
 
     async def _restart(self, records: Explicit) -> None:
         """Unload modules, dependents first, and load them again."""
-        loader, ready = self._server.loader, self._server.ready
-        was_ready = ready.is_set()
-        ready.clear()
-        try:
-            for record in records:
-                if record.instance is not None:
-                    record.instance.reloading = True
-            await asyncio.gather(*(loader.unload(record.name) for record in records))
-            begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
-            await asyncio.gather(*map(loader.outcome, begun))
-        finally:
-            if was_ready:
-                ready.set()
+        loader = self._server.loader
+        for record in records:
+            if record.instance is not None:
+                record.instance.reloading = True
+        await asyncio.gather(*(loader.unload(record.name) for record in records))
+        begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
+        await asyncio.gather(*map(loader.outcome, begun))
         failed = [record for record in begun if record.state is not State.SUCCEEDED]
         if failed:
             raise failed[0].failure()
@@ -188,9 +204,9 @@ def _found(record: Record) -> type[Module]:
     try:
         return find(record.path)
     except ModuleError as error:
-        raise ModuleError(f"{error}; the old code runs on", 409) from None
+        raise ModuleError(f"{error}; {_RUNS_ON}", 409) from None
 
 
-def _refusal(error: Exception) -> ModuleError:
+def _refusal(error: Exception, outcome: str) -> ModuleError:
     status = error.status if isinstance(error, ModuleError) else status_of(error) or 500
-    return ModuleError(f"cannot reload: {text_of(error)}; the old code runs on", status)
+    return ModuleError(f"cannot reload: {text_of(error)}; {outcome}", status)

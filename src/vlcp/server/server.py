@@ -99,7 +99,10 @@ class Server:
 
     async def unload(self, path: str | type[Module]) -> None:
         """Unload a module with everything that depends on it; a module that is not loaded is no error."""
-        await self.loader.unload(module_name(find(path) if isinstance(path, str) else path))
+        cls = find(path) if isinstance(path, str) else path
+        record = self.loader.record(module_name(cls))
+        if record is not None and record.path == module_path(cls):
+            await self.loader.unload(record.name)
         self._stop_if_empty()
 
     async def reload(self, paths: Sequence[str]) -> None:
