@@ -189,9 +189,9 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         if self.closed:
             raise ConnectionError(f"connection to {self.peer or 'the switch'} is closed: {self.reason}")
 
-    def _queue(self, message: bytes) -> None:
+    def _queue(self, message: bytes, *, ahead: bool = False) -> None:
         self._check_open()
-        self._outbox.put(message)
+        self._outbox.put(message, ahead=ahead)
         if self._outbox.overfull:
             self._fail(f"the peer takes nothing: {self._outbox.queued} bytes are queued")
             self._check_open()
@@ -308,7 +308,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _answer_echo(self, request: EchoRequest) -> None:
         self._counters["echoes"] += 1
-        self._outbox.put(EchoReply(request.data).pack(request.xid), ahead=True)
+        self._queue(EchoReply(request.data).pack(request.xid), ahead=True)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -324,6 +324,20 @@ async def test_a_slow_peer_holds_the_sender_back(pair: Make) -> None:
     assert both.connection.statistics()["bytes_queued"] == 0
 
 
+async def test_a_peer_that_asks_for_signs_of_life_and_takes_none_is_left(
+    pair: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlcp.link.openflow_outbox.LONGEST_QUEUE", 1 << 20)
+    both = await pair()
+    both.peer.writer.transport.pause_reading()
+    request = EchoRequest(bytes(60000)).pack(1)
+    async with asyncio.timeout(5):
+        while not both.connection.closed:
+            both.peer.write(request)
+            await asyncio.sleep(0)
+    assert "the peer takes nothing" in both.connection.reason
+
+
 async def test_messages_arrive_whole_however_they_are_cut(pair: Make) -> None:
     seen: asyncio.Queue[Message] = asyncio.Queue()
     both = await pair(on_message=seen.put_nowait)
