@@ -19,6 +19,8 @@ from vlcp.store.errors import AlreadyExistsError
 
 _UNESCAPED = {"+_": "+", "++": ".", "+-": "/"}
 _ESCAPED = re.compile(r"\+[_+-]")
+_EMPTY = "+"
+"""Stands for an empty text at the end of a key, which cannot end in `/`; no other text is escaped like this."""
 
 _classes: dict[str, type[DataObject]] = {}
 """Every class by its prefix; one that is defined again, by a reload, takes the place of the earlier one."""
@@ -102,7 +104,8 @@ class DataObject:
         for name, attributes in self.unique:
             values = [getattr(self, attribute, None) for attribute in attributes]
             if all(value is not None for value in values):
-                found.append(f"{self.prefix}/{_escaped(name)}/{'.'.join(map(_escaped, values))}")
+                claimed = ".".join(map(_escaped, values)) or _EMPTY
+                found.append(f"{self.prefix}/{_escaped(name)}/{claimed}")
         return found
 
     def __eq__(self, other: object) -> bool:

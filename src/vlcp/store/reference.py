@@ -137,7 +137,7 @@ class Reference:
             raise AttributeError(f"{self._cell.key} has no attribute {name!r}", name=name, obj=self) from None
         if isinstance(value, DataObject) and name in value.references:
             return self._followed(found)
-        return msgspec.json.decode(msgspec.json.encode(found)) if isinstance(found, dict | list) else found
+        return _copy(found)
 
     def _followed(self, found: Any) -> Any:
         links = self._cell.links
@@ -150,7 +150,9 @@ class Reference:
 
     def __getitem__(self, name: Any) -> Any:
         value = self._cell.present()
-        return getattr(self, name) if isinstance(value, dict) and name in value else self.getvalue()[name]
+        if isinstance(value, dict) and name in value:
+            return self._own[name] if name in self._own else _copy(value[name])
+        return self.getvalue()[name]
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Reference):
@@ -161,6 +163,10 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"<Reference to {self._cell.key!r}{' (deleted)' if self.isdeleted() else ''}>"
+
+
+def _copy(found: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(found)) if isinstance(found, dict | list) else found
 
 
 class Changes:

@@ -20,6 +20,7 @@ from vlcp.store.errors import (
     RetryExceededError,
     TransactionTimeoutError,
 )
+from vlcp.store.reference import Reference
 from vlcp.store.transaction import Outcome, TransactionView, Transactor
 
 Updater = Callable[..., tuple[Iterable[Any], Iterable[Any]]]
@@ -102,7 +103,7 @@ class Updaters:
             return read[key]
 
         def write(key: Any, value: Any) -> None:
-            writes[self._forms.keys([key])[0]] = value
+            writes[self._forms.keys([key])[0]] = _plain(value)
 
         walker(walk, write, *times)
         if self._checking:
@@ -135,7 +136,12 @@ class Updaters:
             raise TypeError(f"an updater must return (keys, values), not {written!r:.100}") from None
         if len(keys) != len(values):
             raise ValueError(f"the updater returned {len(keys)} keys, but {len(values)} values")
-        return dict(zip(self._forms.keys(keys), values, strict=True))
+        return dict(zip(self._forms.keys(keys), map(_plain, values), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """What is written for a value: a reference stands for its object."""
+    return value.getvalue() if isinstance(value, Reference) else value
 
 
 async def run_again(

@@ -9,15 +9,12 @@ from vlcp.model import codec
 from vlcp.model.codec import decode
 from vlcp.service.kvdb.checks import keys_of
 from vlcp.store.dataobject import DataObject, restore
-from vlcp.store.reference import Reference
 
 __all__ = ["decode", "encode", "keys", "own"]
 
 
 def encode(key: str, value: Any) -> bytes:
-    """The stored form of an object of the network, an author's object, a reference to one, or plain JSON."""
-    if isinstance(value, Reference):
-        value = value.getvalue()
+    """The stored form of an object of the network, an author's object, or plain JSON."""
     return codec.encode(key, value.stored() if isinstance(value, DataObject) else value)
 
 

@@ -156,6 +156,25 @@ async def test_unique_values_belong_to_one_object(objectdb: Call, store: Call, l
     assert claims(line) == {}
 
 
+async def test_an_empty_text_can_be_unique(store: Call, line: Line) -> None:
+    await store(Machine("m", name=""))
+    with pytest.raises(AlreadyExistsError):
+        await store(Machine("n", name=""))
+    await store(Machine("m", name="+"), Machine("n", name=""))
+    assert sorted(claims(line).values()) == [b'"example.machine.m"', b'"example.machine.n"']
+
+
+async def test_a_reference_can_be_written_like_its_object(objectdb: Call, store: Call, line: Line) -> None:
+    await store(Machine("m", name="x"))
+    reference = await objectdb("get", key=Machine.key("m"), requestid="r")
+    await objectdb("transact", keys=[], updater=lambda *_: ([reference], [reference]))
+    assert set(claims(line)) == {"example.machine/name/x"}
+    await objectdb("writewalk", keys=[], walker=lambda walk, write: write(reference, reference))
+    assert set(claims(line)) == {"example.machine/name/x"}
+    with pytest.raises(ValueError, match=r"cannot be written as 'example\.machine\.n'"):
+        await objectdb("transact", keys=[], updater=lambda *_: ([Machine.key("n")], [reference]))
+
+
 async def test_objects_may_exchange_unique_values(store: Call, line: Line) -> None:
     await store(Machine("m", name="x"), Machine("n", name="y"))
     await store(Machine("m", name="y"), Machine("n", name="x"))

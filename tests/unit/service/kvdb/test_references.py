@@ -47,6 +47,16 @@ async def test_setting_an_attribute_changes_that_reference_alone(objectdb: Call,
     assert (await objectdb("getonce", key="port")) == PORT
 
 
+async def test_every_member_of_a_plain_object_is_an_item(objectdb: Call, write: Call) -> None:
+    await write(a={"wait": 1, "getkey": [2], "__len__": 3})
+    reference = await objectdb("get", key="a", requestid="r")
+    assert (reference["wait"], reference["getkey"], reference["__len__"]) == (1, [2], 3)
+    reference["getkey"].append(4)
+    assert reference["getkey"] == [2]
+    with pytest.raises(KeyError, match="color"):
+        reference["color"]
+
+
 async def test_a_deleted_object_stays_readable(objectdb: Call, write: Call) -> None:
     await write(a={"x": 1})
     reference = await objectdb("get", key="a", requestid="r")
