@@ -18,6 +18,7 @@ class FlowBase(Module):
     """
 
     feature: ClassVar[Feature]
+    _in_place = False
 
     async def load(self) -> None:
         """Add the feature."""
@@ -26,14 +27,19 @@ class FlowBase(Module):
             await self.take_over(self)
         else:
             manager.add_feature(self.feature, self.feature_settings())
+            self._in_place = True
 
     async def take_over(self, old: Any) -> None:
         """Put the feature in the place of the earlier one."""
         await self.dependency(OpenflowManager).exchange_feature(self.feature, self.feature_settings())
+        self._in_place = True
 
     async def unload(self) -> None:
-        """Withdraw the feature, unless the whole process stops: then the switches go on as they are."""
-        if not (self.server.stopping or self.reloading):
+        """Withdraw the feature, unless the whole process stops: then the switches go on as they are.
+
+        The feature of an instance before, which this one could not exchange, stays as well.
+        """
+        if self._in_place and not (self.server.stopping or self.reloading):
             self.dependency(OpenflowManager).remove_feature(self.feature)
 
     def feature_settings(self) -> Any:

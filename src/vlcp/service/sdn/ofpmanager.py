@@ -50,10 +50,9 @@ class OpenflowManager(Module):
         self._exchange: asyncio.Future[None] | None = None
 
     async def load(self) -> None:
-        """Take every switch that connects; flows are sent once the startup modules are loaded."""
+        """Take every switch that connects; flows are sent once the modules that shall be there are loaded."""
         self.dependency(OpenflowServer).handle(OpenFlowConnection, self._serve, self.settings.vhosts())
         self.dependency(OVSDBManager).follow_bridges(self._follow_bridges)
-        self.spawn(self._release(), name="wait for the startup modules", background=True)
 
     async def unload(self) -> None:
         """Leave the switches as they are."""
@@ -134,10 +133,10 @@ class OpenflowManager(Module):
         """All switches, connected or not."""
         return list(self._switches.values())
 
-    async def _release(self) -> None:
+    async def _release(self, switch: Switch) -> None:
+        """Let it send when all modules are loaded: those of the startup, or those that a reload starts again."""
         await self.server.ready.wait()
-        for switch in self._switches.values():
-            switch.release()
+        switch.release()
 
     def _switch(self, datapath_id: int) -> Switch:
         switch = self._switches.get(datapath_id)
@@ -147,11 +146,9 @@ class OpenflowManager(Module):
             for feature, settings in self._features.values():
                 switch.add_feature(feature, settings)
             self.dependency(OVSDBManager).attach(datapath_id, switch.facts)
-            if self.server.ready.is_set():
-                switch.release()
-            self._runs[datapath_id] = self.spawn(
-                switch.run(), name=f"switch {datapath_id:016x}", background=True
-            )
+            name = f"switch {datapath_id:016x}"
+            self.spawn(self._release(switch), name=f"{name}: wait for all modules", background=True)
+            self._runs[datapath_id] = self.spawn(switch.run(), name=name, background=True)
         return switch
 
     def _follow_bridges(self, database: str, bridges: Sequence[Bridge]) -> None:

@@ -217,3 +217,18 @@ async def test_a_switch_comes_before_ovsdb_names_it(world: World) -> None:
     fake.add_port(1, "tap1")
     await world.until(lambda: world.manager.status()[0]["settled"] and world.flows() > len(PATH))
     await fake.disconnect()
+
+
+async def test_a_switch_that_comes_while_modules_are_started_again_is_served_afterwards(world: World) -> None:
+    world.server.ready.clear()
+    fake = FakeSwitch(f"{world.directory}/of", 7)
+    await fake.connect()
+    await world.until(lambda: world.known() == [7])
+    world.ovsdb.put_bridge(7)
+    world.follow_ovsdb()
+    fake.add_port(1, "tap1")
+    await world.until(lambda: world.flows() > len(PATH))
+    assert not fake.tables.flows, "others may be missing yet"
+    world.server.ready.set()
+    await world.until(lambda: len(fake.tables.flows) > len(PATH))
+    await fake.disconnect()
