@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sim.simulation import FEATURES, Simulation
+from vlcp.datapath import derivation
 from vlcp.datapath.switch import FeatureError
 from vlcp.flow.features import arpresponder, dhcpserver, ioprocessing, l2switch
 from vlcp.flow.leases import Settings
@@ -171,3 +172,43 @@ async def test_settings_come_with_their_rules(ports: Simulation) -> None:
     ports.features = [next(iter(features)) if f.name == "dhcpserver" else f for f in ports.features]
     await ports.check()
     assert ports.fake.mods
+
+
+async def test_a_switch_that_hangs_gets_the_new_rules_later(ports: Simulation) -> None:
+    new = again(arpresponder, "PRIORITY + 10", "PRIORITY + 11")
+    await ports.switch.prepare({new: None})
+    ports.fake.faults.silent = True
+    ports.unplug(1)
+    await ports.until(lambda: ports.fake.received["BundleControl"])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await ports.switch.exchange({new: None})
+    ports.switch.discard()
+    with pytest.raises(FeatureError, match="still waits for the rules of an earlier reload"):
+        await ports.switch.prepare({new: None})
+    ports.fake.faults.silent = False
+    await ports.fake.connect()
+    ports.features = [new if feature.name == new.name else feature for feature in ports.features]
+    await ports.check()
+
+
+async def test_what_counts_is_settled_whenever_flows_are_sent(
+    ports: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derivation, "SLICE", -1.0)  # a pause after every step
+    push, busy = ports.switch._push, list[bool]()
+
+    async def observed(connection: Any) -> None:
+        busy.append(ports.switch._plan.graph.busy)
+        await push(connection)
+
+    monkeypatch.setattr(ports.switch, "_push", observed)
+    preparing = asyncio.create_task(exchange(ports, *map(again, ALL)))
+    for turn in range(40):
+        (ports.unplug if turn % 2 else ports.plug)(1)
+        for _ in range(turn % 5):
+            await asyncio.sleep(0)
+    await preparing
+    await ports.check()
+    assert busy
+    assert not any(busy)

@@ -122,9 +122,14 @@ class Derivation:
         self.plan.change(*change)
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is stale."""
+        return not self.plan.graph.busy
+
+    @property
     def complete(self) -> bool:
         """Whether everything is worked out, and nothing unread."""
-        return not self.plan.graph.busy and not self.plan.loading
+        return self.settled and not self.plan.loading
 
     def failures(self) -> Iterator[Cell]:
         """Calls that failed by themselves, not because they read one that failed; kept by the plan or not."""

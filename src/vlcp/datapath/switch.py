@@ -40,7 +40,7 @@ PATIENCE = 60.0
 
 
 class FeatureError(Exception):
-    """Features cannot be exchanged for others: the rules of the new ones fail. The text says which and how."""
+    """Features cannot be exchanged for others: the rules of the new ones fail, for example. The text says why."""
 
 
 @dataclass(slots=True)
@@ -110,8 +110,12 @@ class Switch:
         """Work out aside what the switch shall hold with other features in the place of those with their names.
 
         Returns when it is worked out: then call `exchange` or `discard`. Raises `FeatureError` when a rule fails that
-        did not fail before.
+        did not fail before, or when the rules of an earlier exchange still wait for the switch.
         """
+        if self._exchanging:
+            raise FeatureError(
+                f"switch {self.datapath_id:016x} still waits for the rules of an earlier reload"
+            )
         new = self._derive({feature.name: settings for feature, settings in features.items()})
         replaced = {feature.name: feature for feature in features}
         for feature in self._derivation.features.values():
@@ -136,8 +140,8 @@ class Switch:
             await self._rested.wait_for(lambda: not self._exchanging)
 
     def discard(self) -> None:
-        """Forget what was prepared; nothing happens if there is nothing."""
-        if self._next is not None:
+        """Forget what was prepared; nothing happens if there is nothing, or if it is to count already."""
+        if self._next is not None and not self._exchanging:
             self._next.close()
             self._next = None
 
@@ -176,6 +180,7 @@ class Switch:
 
     def close(self) -> None:
         """Forget the switch. It keeps its flows."""
+        self._exchanging = False
         self.discard()
         self._derivation.close()
 
@@ -233,8 +238,11 @@ class Switch:
     async def _settle(self) -> None:
         """Work everything out; what the facts say meanwhile is taken in, so that it ends in one state."""
         self._take_facts()
-        for derivation in self._derivations():
-            await derivation.settle(self._take_facts)
+        while True:
+            for derivation in self._derivations():
+                await derivation.settle(self._take_facts)
+            if all(derivation.settled for derivation in self._derivations()):
+                return
 
     def _exchange(self) -> None:
         """What was worked out aside takes the place of what counted until now."""
