@@ -29,7 +29,8 @@ class TlsController(Controller):
 @pytest.fixture
 def hypervisor(hypervisor: Hypervisor) -> Hypervisor:
     """A hypervisor whose database server obeys `set-ssl` and `set-manager`, as that of a distribution does."""
-    assert (pid := hypervisor.pid("ovsdb-server")) is not None
+    pid = hypervisor.pid("ovsdb-server")
+    assert pid is not None
     stop([pid])
     ssl = {"private-key": "private_key", "certificate": "certificate", "ca-cert": "ca_cert"}
     hypervisor._daemon(
