@@ -9,7 +9,8 @@ import msgspec
 
 from vlcp.server.config import Config, ConfigError
 from vlcp.server.daemon import DaemonSettings
-from vlcp.server.module import Module, ModuleError
+from vlcp.server.module import Module, ModuleError, module_path
+from vlcp.server.record import text_of
 from vlcp.server.server import Server
 
 
@@ -43,6 +44,8 @@ def _make(server: Server, cls: type[Module], made: dict[type[Module], str | None
         cls(server)
     except (ConfigError, ModuleError) as error:
         made[cls] = str(error)
+    except Exception as error:
+        made[cls] = f"cannot make module {module_path(cls)!r}: {text_of(error)}"
 
 
 def in_effect(config: Config) -> Iterator[tuple[str, object, str]]:

@@ -182,7 +182,8 @@ async def _live(interval: float) -> None:
 
 
 async def _reconfigure(server: Server) -> None:
-    """Read the configuration file again; when that is impossible everything stays as it is."""
+    """Read the configuration file again when all is loaded; when that is impossible everything stays as it is."""
+    await server.ready.wait()
     systemd.reloading()
     try:
         await server.reconfigure()

@@ -69,20 +69,14 @@ class Registry:
                 raise
             raise CallTimeoutError(f"{module}/{api} did not answer within {limit:g} s") from None
 
-    async def serve(
-        self,
-        module: str,
-        api: str,
-        params: Mapping[str, Any],
-        timeout: float | None = None,  # noqa: ASYNC109 (as in every API that waits)
-    ) -> Any:
+    async def serve(self, module: str, api: str, params: Mapping[str, Any]) -> Any:
         """A call from outside the process: as `call`, but answered with `UnavailableError` when the server stops."""
         task = asyncio.current_task()
         if self._closing or task is None:
             raise _stopping()
         self._under_way.add(task)
         try:
-            return await self.call(module, api, params, timeout)
+            return await self.call(module, api, params)
         except asyncio.CancelledError:
             if task not in self._interrupted or task.uncancel():
                 raise

@@ -61,6 +61,17 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "error", "warning"]
 
 
+def test_a_module_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, and with the others all the same."""
+    (tmp_path / "clumsy.py").write_text(
+        "from vlcp.server.module import Module\nclass Clumsy(Module):\n    def __init__(self, server): {}['x']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = config(tmp_path, f"server.startup = ('clumsy.Clumsy',)\n{WEBAPI.replace('server.startup', 'x')}")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[0] == "error: cannot make module 'clumsy.Clumsy': KeyError: 'x'"
+
+
 def test_keys_of_earlier_versions_are_notes(tmp_path: Path) -> None:
     result = config(tmp_path, f"{WEBAPI}server.lockpriority = 5\n")
     assert result.exit_code == 0

@@ -320,7 +320,6 @@ async def test_calls_from_outside_are_answered_when_the_server_stops(server: Ser
     server.loader.begin(Slow)
     calls = {
         "running": server.apis.serve("shapes", "sleep", {"seconds": 60}),
-        "limited": server.apis.serve("shapes", "sleep", {"seconds": 60}, timeout=60),
         "parked": server.apis.serve("slow", "discover", {}),
         "nearly done": server.apis.serve("shapes", "sleep", {"seconds": 0.05}),
     }

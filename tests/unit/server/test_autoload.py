@@ -23,6 +23,10 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (root / "inner" / "__init__.py").write_text(MODULE.format("InnerDriver"))
     (root / "again.py").write_text("from somedrivers.vlan import VlanDriver\n")
     (root / "typo.py").write_text("def (:\n")
+    (root / "tool.py").write_text("raise SystemExit('a program')\n")
+    (root / "__main__.py").write_text("raise SystemExit('the program of the package')\n")
+    (root / "ending").mkdir()
+    (root / "ending" / "__init__.py").write_text("raise SystemExit('a package that is a program')\n")
     (root / "failing.py").write_text(
         MODULE.format("FailingDriver").replace(
             "pass", "async def load(self):\n        raise OSError('no switch')"
@@ -38,8 +42,15 @@ async def test_all_sound_modules_are_loaded(package: str, caplog: pytest.LogCapt
     server = Server(parse(f"module.autoload.autoloadpackages = ('{package}', 'nosuchpackage')"))
     await server.load(AutoLoad)
     assert set(server.modules) == {"autoload", "vlandriver", "innerdriver"}
-    for told in ("somedrivers.typo", "no switch", "nosuchpackage"):
+    for told in (
+        "somedrivers.typo",
+        "no switch",
+        "nosuchpackage",
+        "a program",
+        "a package that is a program",
+    ):
         assert told in caplog.text
+    assert "the program of the package" not in caplog.text
     await server.unload(AutoLoad)
     assert "vlandriver" in server.modules, "what was loaded stays"
     await server.loader.unload_all()

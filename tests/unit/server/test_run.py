@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from vlcp.server import process
 from vlcp.server.config import parse
 from vlcp.server.loader import State, check_all
 from vlcp.server.module import Module, ModuleError, depend, module_path
@@ -157,3 +158,18 @@ async def test_random_loads_and_unloads_keep_the_order(seed: int) -> None:
             assert NEEDS[record.name] <= Base.up
         await server.loader.unload_all()
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_the_configuration_is_read_again_only_when_all_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its end were that of the start for a service manager, and modules followed that are not there yet."""
+    told = list[str]()
+    monkeypatch.setattr(process.systemd, "notify", lambda *states: told.extend(states))
+    server = Server(parse(""))
+    again = asyncio.create_task(process._reconfigure(server))
+    await asyncio.sleep(0.01)
+    assert told == []
+    server.ready.set()
+    await again
+    assert [state.partition("=")[0] for state in told] == ["RELOADING", "MONOTONIC_USEC", "READY", "STATUS"]

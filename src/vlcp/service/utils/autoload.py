@@ -31,16 +31,13 @@ class AutoLoad(Module):
     def _found(self, package: str) -> Iterator[type[Module]]:
         try:
             holder = importlib.import_module(package)
-        except Exception as error:
-            self.logger.error("cannot import %s (module.autoload.autoloadpackages): %s", package, error)
+        except (Exception, SystemExit) as error:  # a file that is a program ends itself
+            self.logger.error(
+                "cannot import %s (module.autoload.autoloadpackages): %r; its modules are not loaded",
+                package, error,
+            )  # fmt: skip
             return
-        for name in [package, *_files(getattr(holder, "__path__", []), package)]:
-            try:
-                yield from classes(importlib.import_module(name))
-            except Exception as error:
-                self.logger.error("cannot import %s: %r; its modules are not loaded", name, error)
-
-
-def _files(where: list[str], package: str) -> list[str]:
-    found = pkgutil.walk_packages(where, f"{package}.", onerror=lambda _: None)
-    return [info.name for info in found]
+        yield from classes(holder)
+        for inner in pkgutil.iter_modules(getattr(holder, "__path__", []), f"{package}."):
+            if not inner.name.endswith(".__main__"):  # that one is a program
+                yield from self._found(inner.name)
