@@ -17,7 +17,7 @@ class Authority:
         self.directory = directory
         self.name = name
         self.certificate, self._key = self._paths(name)
-        self._make(name, "-x509")
+        self._make(name, "-x509", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def _paths(self, name: str) -> tuple[str, str]:
         return str(self.directory / f"{name}.pem"), str(self.directory / f"{name}.key")
