@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from store.remote import Process, Remote, increment, opened
 from vlcp.store import log
 from vlcp.store.contract import Committed, Conflict, Preconditions, StoreUnavailableError
 from vlcp.store.embedded import EmbeddedBackend
+from vlcp.store.filelock import open_lock
 from vlcp.store.mirror import Mirror
 from vlcp.store.transaction import Outcome, TransactionView, Transactor
 
@@ -220,6 +222,55 @@ async def test_a_commit_that_nobody_waits_for_any_more_is_not_begun(local: Embed
     await begun
     await write(local, c=b"1")
     assert local.keys() == ["a", "c"]
+
+
+async def test_a_close_that_was_given_up_goes_on(path: str) -> None:
+    backend = EmbeddedBackend(path)
+    await backend.open()
+    with _held_up(backend):
+        queued = asyncio.create_task(write(backend, a=b"1"))
+        await until(lambda: count(backend, "queued") == 1)
+        closing = asyncio.create_task(backend.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+    async with asyncio.timeout(5):
+        await queued
+        await asyncio.gather(backend.close(), backend.close())
+    assert backend.statistics()["state"] == "closed"
+    with _opened(f"{path}.lock") as lock:
+        assert _locked(lock)
+    await backend.open()
+    assert await value(backend, "a") == b"1"
+    await backend.close()
+
+
+async def test_an_open_that_was_given_up_leaves_the_file_free(path: str) -> None:
+    (Path(path).parent / f"{Path(path).name}.peers").mkdir(parents=True)
+    with _opened(f"{path}.peers/turn") as turn, _opened(f"{path}.lock") as lock:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        opening = asyncio.create_task(EmbeddedBackend(path).open())
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        await until(lambda: Path(path).exists())
+        await until(lambda: _locked(lock))
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    lock = open_lock(Path(path))
+    yield lock
+    os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 async def test_changes_by_hand_are_noticed(local: EmbeddedBackend, path: str) -> None:

@@ -29,7 +29,7 @@ def encode(key: str, value: Any) -> bytes:
     """The stored form of an object or of a plain JSON value."""
     try:
         return _encoder.encode(value)
-    except (TypeError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CodecError(f"the value of {key} cannot be stored: {error}") from None
 
 

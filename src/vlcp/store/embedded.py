@@ -88,7 +88,7 @@ class EmbeddedBackend:
         self._executor: ThreadPoolExecutor | None = None
         self._writer: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._closing = False
+        self._closing: asyncio.Task[None] | None = None
         self._failed = self._refused = False
         self._counts = dict.fromkeys(
             (
@@ -106,29 +106,24 @@ class EmbeddedBackend:
         try:
             self._table, self._revision = await self._in_thread(self._database.open)
         except BaseException:
+            self._executor.submit(self._database.close)  # who gave up may have left it open
             self._executor.shutdown(wait=False)
             self._executor = None
             raise
-        self._closing = self._failed = self._refused = False
+        self._closing, self._failed, self._refused = None, False, False
         self._wakeups.listen(self._work.set)
         self._writer = asyncio.create_task(self._run(), name=f"embedded store {self._path}")
         self._tick()
         self._watches.lost(self._revision)
 
     async def close(self) -> None:
-        """Write what is queued, then give the file free."""
-        if self._writer is None or self._executor is None:
+        """Write what is queued, then give the file free; also when the caller does not wait for the end."""
+        if self._writer is None:
             return
-        self._closing = True
-        self._work.set()
-        await self._writer
-        self._writer = None
-        if self._ticker is not None:
-            self._ticker.cancel()
-        self._wakeups.close()
-        await self._in_thread(self._database.close)
-        self._executor.shutdown()
-        self._executor = None
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(self._writer), name=f"close {self._path}")
+            self._work.set()
+        await asyncio.shield(self._closing)
 
     async def read(self, keys: Sequence[str] = (), directories: Sequence[str] = ()) -> Snapshot:
         self._check_open()
@@ -175,13 +170,23 @@ class EmbeddedBackend:
 
     # In the event loop.
 
+    async def _close(self, writer: asyncio.Task[None]) -> None:
+        await writer
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._wakeups.close()
+        await self._in_thread(self._database.close)
+        if self._executor is not None:
+            self._executor.shutdown()
+        self._writer = self._executor = None
+
     def _tick(self) -> None:
         self._wakeups.stale = True
         self._work.set()
         self._ticker = asyncio.get_running_loop().call_later(_LOOK, self._tick)
 
     async def _run(self) -> None:
-        while not self._closing or self._queue:
+        while self._closing is None or self._queue:
             if not self._queue:
                 await self._work.wait()
             self._work.clear()
@@ -249,7 +254,7 @@ class EmbeddedBackend:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     def _check_open(self) -> None:
-        if self._writer is None or self._closing:
+        if self._writer is None or self._closing is not None:
             raise StoreUnavailableError(f"the store {self._path} is not open")
 
     # In the thread, while the writer task waits for it: the table does not change meanwhile.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from store.faultydb import Line
+from vlcp.model.codec import CodecError
 from vlcp.model.objects import LogicalPort
 from vlcp.server.api import BadParameterError
 from vlcp.server.server import Server
@@ -52,6 +53,11 @@ async def test_what_an_updater_returns_is_checked(objectdb: Call, returned: Any)
     with pytest.raises(BadParameterError, match="'a/' is not a key"):
         await objectdb("transact", keys=[], updater=lambda keys, values: (["a/"], [1]))
     assert await objectdb("getonce", key="a") is None
+
+
+async def test_a_value_that_cannot_be_stored_is_named(objectdb: Call) -> None:
+    with pytest.raises(CodecError, match="the value of a cannot be stored"):
+        await objectdb("transact", keys=[], updater=lambda *_: (["a"], ["\ud800"]))
 
 
 async def test_a_reference_can_be_written(objectdb: Call, write: Call) -> None:
