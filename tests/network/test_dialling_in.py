@@ -25,7 +25,9 @@ def controller(hypervisor: Hypervisor) -> Iterator[Controller]:
         "module.openflowmanager.vhostbind": ("ovs", "other"),
     }
     controller = Controller(hypervisor, settings)
-    remote = f"unix:{directory}/manager.sock"  # what set-manager does where the daemon reads it from its database
+    remote = (
+        f"unix:{directory}/manager.sock"  # what set-manager does where the daemon reads it from its database
+    )
     hypervisor.appctl("ovsdb-server/add-remote", remote, daemon="ovsdb-server")
     try:
         controller.start()

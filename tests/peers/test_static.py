@@ -147,7 +147,9 @@ def test_symbolic_links(files: Files, name: str, inside: int, followed: int) -> 
         ("items=0-1", 200, DIGITS, None),
     ],
 )
-def test_ranges(files: Files, wanted: str, status: int, body: bytes | None, content_range: str | None) -> None:
+def test_ranges(
+    files: Files, wanted: str, status: int, body: bytes | None, content_range: str | None
+) -> None:
     got = files.get("/static/digits.txt", Range=wanted)
     assert (got.status, got.headers["Content-Range"]) == (status, content_range)
     assert got.body == body or (body is None and "error" in json.loads(got.body))
@@ -170,14 +172,23 @@ def test_versions(files: Files) -> None:
     tag, date = first.headers["ETag"], first.headers["Last-Modified"]
     inode = f"{os.stat(files.root / 'static' / 'digits.txt').st_ino:x}"
     assert inode not in tag.strip('"').split("-")
-    for condition in ({"If_None_Match": f'"x", W/{tag}'}, {"If_None_Match": "*"}, {"If_Modified_Since": date}):
+    for condition in (
+        {"If_None_Match": f'"x", W/{tag}'},
+        {"If_None_Match": "*"},
+        {"If_Modified_Since": date},
+    ):
         got = files.get("/static/digits.txt", **condition)
         assert (got.status, got.body, got.headers["ETag"]) == (304, b"", tag)
     assert files.get("/static/digits.txt", If_Match='"x"').status == 412
     assert files.get("/static/digits.txt", Range="bytes=1-1", If_Range=tag).status == 206
     assert files.get("/static/digits.txt", Range="bytes=1-1", If_Range='"x"').status == 200
     head = files.get("/static/digits.txt", "HEAD")
-    assert (head.status, head.headers["Content-Length"], head.headers["ETag"], head.body) == (200, "10", tag, b"")
+    assert (head.status, head.headers["Content-Length"], head.headers["ETag"], head.body) == (
+        200,
+        "10",
+        tag,
+        b"",
+    )
 
 
 def test_directories_keep_their_headers_apart(files: Files) -> None:
@@ -193,7 +204,11 @@ def test_directories_keep_their_headers_apart(files: Files) -> None:
 def test_error_pages(files: Files) -> None:
     for path in ("/nowhere", "/static/nosuch", "/errors/404.html"):
         got = files.get(path, If_None_Match="*")
-        assert (got.status, got.body, got.headers["Content-Type"]) == (404, b"<h1>gone", "text/html; charset=utf-8")
+        assert (got.status, got.body, got.headers["Content-Type"]) == (
+            404,
+            b"<h1>gone",
+            "text/html; charset=utf-8",
+        )
 
 
 def test_many_slow_downloads_hold_nobody_up(files: Files) -> None:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from vlcp.lab import command, process
 
@@ -51,12 +52,17 @@ class Namespace:
         """Run a program inside, to its end; see `command.run`."""
         return command.run(self._inside(argv), check=check, timeout=timeout, env={**self.env, **(env or {})})
 
-    def popen(self, *argv: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a program inside, with pipes for its output. Whoever starts it also ends it and closes the pipes."""
+    def popen(
+        self, *argv: str, env: Mapping[str, str] | None = None, stdout: int | IO[bytes] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        """Start a program inside, with pipes for its output. Whoever starts it also ends it and closes the pipes.
+
+        `stdout` may be a file, which takes any amount: a program waits when its pipe is full.
+        """
         return subprocess.Popen(
             self._inside(argv),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **self.env, **(env or {})},

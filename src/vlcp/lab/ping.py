@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import signal
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,6 +18,8 @@ from vlcp.lab.namespace import Namespace
 
 _REPLY = re.compile(r"icmp_seq=(\d+) .*time=([\d.]+) ms")
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
+FIRST_ANSWER = 2.0
+"""Seconds that a ping in the background has until its first answer, before what it watches begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +60,36 @@ class BackgroundPing:
         self._command = _command(destination, interval)
 
     def __enter__(self) -> Self:
-        self._process = self._namespace.popen(*self._command)
+        self._output = tempfile.TemporaryFile()
+        self._process = self._namespace.popen(*self._command, stdout=self._output)
+        self._await_first_answer()
         return self
+
+    def _await_first_answer(self) -> None:
+        """Wait until it runs and is answered, else what happens next is not watched; but not for long."""
+        deadline = time.monotonic() + FIRST_ANSWER
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if _REPLY.search(self._text()):
+                return
+            time.sleep(0.005)
+
+    def _text(self) -> str:
+        """What it has said so far; read without moving the place where it writes."""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._process.send_signal(signal.SIGINT)
         try:
-            output, errors = self._process.communicate(timeout=10)
+            _, errors = self._process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            output, errors = self._process.communicate()
-        if kind is None:
-            self.result = parse(output, errors, ignore_last=True)
+            _, errors = self._process.communicate()
+        with self._output:
+            if kind is None:
+                self.result = parse(self._text(), errors, ignore_last=True)
 
 
 def parse(output: str, errors: str = "", *, ignore_last: bool = False) -> PingResult:
