@@ -72,7 +72,10 @@ TO_COME = {"vlcp.service.kvdb.redisnotifier.RedisNotifier"}
 
 def is_present(path: str) -> bool:
     """Whether the file of a loading path is there; the others are still to come."""
-    return path not in TO_COME and (ROOT / "src" / path.rpartition(".")[0].replace(".", "/")).with_suffix(".py").exists()
+    return (
+        path not in TO_COME
+        and (ROOT / "src" / path.rpartition(".")[0].replace(".", "/")).with_suffix(".py").exists()
+    )
 
 
 @cache
