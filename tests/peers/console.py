@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from peers.controller import WEBAPI, Controller, free_port
@@ -68,3 +70,13 @@ class Process:
 
     def client(self) -> Client:
         return Client(self.connect())
+
+
+@contextlib.contextmanager
+def running(directory: Path, scheme: str = "ptcp", more: str = "") -> Iterator[Process]:
+    """A process that must end well, and log no fault."""
+    process = Process(directory, scheme, more)
+    yield process
+    assert process.controller.end() == 0
+    log = process.controller.log()
+    assert "Traceback" not in log, log

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.console import CONSOLE, KNOWLEDGE, PATIENCE, PROMPT, Client, Process
+from peers.console import CONSOLE, KNOWLEDGE, PATIENCE, PROMPT, Client, Process, running
 from peers.controller import ENVIRONMENT, START
 
 NOBODY = 65534
@@ -21,11 +21,8 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    running = Process(tmp_path_factory.mktemp("console"))
-    yield running
-    assert running.controller.end() == 0
-    log = running.controller.log()
-    assert "Traceback" not in log, log
+    with running(tmp_path_factory.mktemp("console")) as process:
+        yield process
 
 
 @pytest.fixture

@@ -10,17 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from peers.console import CONSOLE, PATIENCE, PROMPT, Client, Process
+from peers.console import CONSOLE, PATIENCE, PROMPT, Client, Process, running
 from peers.controller import ENVIRONMENT, START
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    running = Process(tmp_path_factory.mktemp("console"))
-    yield running
-    assert running.controller.end() == 0
-    log = running.controller.log()
-    assert "Traceback" not in log, log
+    with running(tmp_path_factory.mktemp("console")) as process:
+        yield process
 
 
 @pytest.fixture
@@ -118,6 +115,18 @@ def test_an_interruption_ends_the_waiting_for_a_breakpoint(process: Process, cli
 
 def sessions(client: Client) -> int:
     return int(client.ask("server.modules['console'].statistics()['sessions_now']"))
+
+
+def test_a_notification_for_a_client_that_is_gone_is_no_fault(process: Process, client: Client) -> None:
+    """It would be in the log, which is looked at in the end."""
+    with process.client() as other:
+        other.ask("capture('probe')")
+        other.send(b"import time; print('begun'); time.sleep(1)\r\n")
+        other.until(b"begun\r\n")
+    for _ in range(10):
+        client.ask("sendevent('probe/now')")
+        time.sleep(0.02)
+    assert answers(process)
 
 
 def test_much_output_arrives_whole(client: Client) -> None:

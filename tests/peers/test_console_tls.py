@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from peers.console import PATIENCE, PROMPT, Client, Process
+from peers.console import PATIENCE, PROMPT, Client, Process, running
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,8 @@ def process(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
     certificate, key = authority.sign("console")
     files = {"certificate": certificate, "key": key, "ca_certs": authority.certificate}
     more = "".join(f"module.console.{name} = {file!r}\n" for name, file in files.items())
-    running = Process(tmp_path_factory.mktemp("console"), "pssl", more)
-    yield running
-    assert running.controller.end() == 0
-    log = running.controller.log()
-    assert "Traceback" not in log, log
+    with running(tmp_path_factory.mktemp("console"), "pssl", more) as process:
+        yield process
 
 
 @pytest.fixture

@@ -20,12 +20,13 @@ def owner(connection: socket.socket) -> int | None:
         form = struct.Struct("3i")
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size)
         return int(form.unpack(credentials)[1])
+    table = Path("/proc/net/tcp6" if connection.family == socket.AF_INET6 else "/proc/net/tcp")
     try:
         ends = [_as_listed(connection.getpeername()), _as_listed(connection.getsockname())]
+        lines = table.read_text().splitlines()
     except OSError:
         return None
-    table = Path("/proc/net/tcp6" if connection.family == socket.AF_INET6 else "/proc/net/tcp")
-    for line in table.read_text().splitlines()[1:]:
+    for line in lines[1:]:
         _, local, remote, _, _, _, _, uid, _, inode, *_ = line.split()
         if [local, remote] == ends and inode != _NO_PROCESS:
             return int(uid)

@@ -118,7 +118,7 @@ class TelnetTerminal:
     def write(self, text: str) -> None:
         """Send text. While the client takes nothing this waits, at most `WRITE_LIMIT` seconds.
 
-        In an event loop it never waits: what is too much is lost, and the client is told so.
+        In an event loop it neither waits nor fails: what is too much is lost, and the client is told so.
         """
         self._send(encode(text), wait=not _in_event_loop())
 
@@ -126,9 +126,9 @@ class TelnetTerminal:
         with self._changed:
             if wait and not self._changed.wait_for(self._has_room, WRITE_LIMIT):
                 raise TimeoutError("the client takes nothing")
-            if self._gone:
+            if wait and self._gone:
                 raise BrokenPipeError("the client is gone")
-            if not self._has_room():
+            if self._gone or not self._has_room():
                 self._lost = True
                 return
             if self._lost:

@@ -111,6 +111,8 @@ class _Handover(asyncio.Protocol):
         """Nothing was read yet."""
         assert isinstance(transport, asyncio.Transport)
         transport.pause_reading()
-        own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        transport.abort()
+        try:
+            own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        finally:
+            transport.abort()
         self._take(own)
