@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -141,27 +142,28 @@ def test_exit_leaves_the_standard_input_open(process: Process, client: Client) -
     assert client.ask("__import__('sys').stdin.closed") == "False\r\n"
 
 
-def test_a_terminal_that_waits_for_a_line_does_not_keep_the_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_terminal_that_waits_for_a_line_does_not_keep_the_process(tmp_path: Path, terminal: bool) -> None:
     file = tmp_path / "vlcp.conf"
     file.write_text(
         f"server.startup = ({CONSOLE!r},)\n"
         "module.console.startinconsole = True\nmodule.console.telnetconsole = None\n"
     )
+    # A socket behaves as a pipe does.
+    ours, theirs = os.openpty() if terminal else (end.detach() for end in socket.socketpair())
     process = subprocess.Popen(
-        [*START, "-f", str(file)],
-        env=ENVIRONMENT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [*START, "-f", str(file)], env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
     )
-    assert process.stdout is not None
-    shown = b""
-    while not shown.endswith(PROMPT):
-        shown += process.stdout.read(1)
-    process.send_signal(signal.SIGTERM)
+    os.close(theirs)
     try:
+        shown = b""
+        for said, answer in ((b"", PROMPT), (b"6 * 7\n", b"42")):
+            os.write(ours, said)
+            while answer not in shown:
+                shown += os.read(ours, 1000)
+        process.terminate()
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
-        _, errors = process.communicate()
-    assert errors == b""
+        process.wait()
+        os.close(ours)

@@ -179,17 +179,10 @@ class StandardTerminal:
     """The terminal that the process was started from; Ctrl-C stops the server, as ever."""
 
     def start(self, on_interrupt: Callable[[], bool]) -> None:
-        """Lines can be edited, if Python has been built with it."""
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401 (importing it is all)
+        """Lines are edited by the terminal itself."""
 
     def read(self, prompt: str) -> str | Control:
         """The next line, after a prompt."""
-        if sys.stdin.isatty():
-            try:
-                return input(prompt)
-            except EOFError:
-                return Control.END
         # Unbuffered: a thread that waits in a buffered read makes Python abort at its end.
         self.write(prompt)
         line = io.FileIO(sys.stdin.fileno(), closefd=False).readline()
