@@ -32,9 +32,12 @@ def main(
     Ends the program with status 1, and a message on standard error, when the server cannot start.
     """
     try:
+        if fork < 1:
+            raise ConfigError(f"fork = {fork}: at least 1 process is needed")
         config = configuration(configpath)
         if startup is not None:
-            config.override("server.startup", tuple(startup), "startup")
+            paths = (startup,) if isinstance(startup, str) else tuple(startup)
+            config.override("server.startup", paths, "startup")
         elif not config.get("server.startup"):
             config.override("server.startup", tuple(map(module_path, _visible())), "__main__")
     except ConfigError as error:

@@ -52,6 +52,18 @@ def test_the_command_returns_when_it_is_up(place: Place) -> None:
     assert not (place.directory / "pid").exists()
 
 
+def test_modules_are_searched_where_they_were_before(place: Place) -> None:
+    """Relative places too; but not where the command was given, which may be anybody's directory."""
+    code = (
+        "import sys; from vlcp.server import config, daemon; before = [path for path in sys.path if path]\n"
+        "sys.path[:] = ['beside', *before]; c = config.Config()\n"
+        "daemon.settle(c, c.settings(daemon.DaemonSettings, 'daemon'))\n"
+        f"assert sys.path == [{str(place.directory / 'beside')!r}, *before], sys.path"
+    )
+    done = place.run(command=[sys.executable, "-c", code])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_of_many_at_once_one_runs(place: Place) -> None:
     (place.directory / "pid").write_text("12345678901 of one that was killed")
     processes = [place.start("-f", "x.conf", "-p", "pid") for _ in range(5)]

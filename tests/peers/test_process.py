@@ -86,6 +86,8 @@ def test_a_program_ends_with_what_is_wrong(place: Place) -> None:
         ("main('')", "server.startup is empty"),
         ("main('nosuch.conf')", "vlcp: cannot read nosuch.conf: No such file or directory"),
         ("main('', startup=['lamp.Broken'])", "no startup module could be loaded"),
+        ("main('', startup='lamp.Broken')", "no startup module could be loaded"),
+        ("main('', startup=['lamp.Lamp'], fork=0)", "vlcp: fork = 0: at least 1 process is needed"),
     ]:
         done = place.run(command=[sys.executable, "-c", f"from vlcp.start import main; {call}; print('on')"])
         assert (done.returncode, done.stdout, told in done.stderr) == (1, "", True), done.stderr

@@ -262,7 +262,7 @@ def parse(text: str, filename: str = "configuration") -> Config:
 def _entries(text: str, filename: str) -> Iterator[tuple[int, str]]:
     """Logical lines, each with the number of its first line."""
     number, lines = 0, list[str]()
-    for current, line in enumerate(text.splitlines(), 1):
+    for current, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if line[0].isspace():

@@ -146,7 +146,7 @@ def settle(config: Config, settings: DaemonSettings) -> None:
     """Take the place, the rights and the limits that the settings name. Raises `ConfigError` that names the key."""
     uid, gid, user = _identity(config, settings)  # while the system's own list of users is at hand
     old = Path.cwd()
-    sys.path[:] = [str(old / path) for path in sys.path if path != ""] + [str(old)]
+    sys.path[:] = [str(old / path) for path in sys.path]
     if settings.prevent_core:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if settings.chroot_directory is not None:

@@ -61,10 +61,14 @@ def in_effect(config: Config) -> Iterator[tuple[str, object, str]]:
     for (section, structure), settings in config.read.items():
         for field in msgspec.structs.fields(structure):
             value = getattr(settings, field.name)
-            if value == (field.default_factory() if field.default is msgspec.NODEFAULT else field.default):
+            if not field.required and value == _default(field):
                 shown.setdefault(f"{canonical(section)}.{field.name}", (value, "default"))
     for key in sorted(shown):
         yield key, *shown[key]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def canonical(section: str) -> str:

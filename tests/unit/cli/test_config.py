@@ -105,3 +105,14 @@ def test_what_is_in_effect(tmp_path: Path) -> None:
     assert lines == sorted(lines)
     shown = parse(result.stdout)
     assert shown.get("module.webapi.acceptmethods") == [b"GET"], "it can be read again"
+
+
+def test_a_setting_that_has_no_default_is_in_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy.py").write_text(
+        "from vlcp.server.module import Module\nclass Needy(Module):\n"
+        "    class Settings(Module.Settings, frozen=True, kw_only=True):\n        place: str\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = config(tmp_path, "server.startup = 'needy.Needy'\nmodule.needy.place = 'here'\n", "--show")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"module.needy.place = 'here'  # {tmp_path}/x.conf:2" in result.stdout.splitlines()

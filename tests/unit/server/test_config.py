@@ -64,6 +64,13 @@ def test_mistakes_are_told_with_line_and_text(text: str, place: int, what: str) 
     assert what in str(caught.value)
 
 
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_ends_of_lines_end_lines(character: str) -> None:
+    assert parse(f"a = 'x{character}y'\r\nb = 1").subtree("") == {"a": f"x{character}y", "b": 1}
+    with pytest.raises(ConfigError, match=r"^configuration:2: "):
+        parse(f"# x{character}y\n1")
+
+
 def test_a_key_is_a_value_or_a_subtree_whichever_came_last() -> None:
     assert parse("a.b = 1\na.b.c = 2").subtree("a") == {"b": {"c": 2}}
     assert parse("a.b.c = 2\na.b = 1").subtree("a") == {"b": 1}
