@@ -160,6 +160,7 @@ class Reloader:
     async def _replace(self, record: Record) -> None:
         """Put an instance of the new class in the place of the old one."""
         old, new = record.instance, record.cls(self._server)
+        target = new.target()  # a mistake in a signature counts before anything is taken over
         try:
             await limited(new.take_over(old), new.settings.loadtimeout, "load")
         except BaseException:
@@ -169,7 +170,7 @@ class Reloader:
             await new.cancel_tasks()
             raise ModuleError(f"{record.path!r} was unloaded meanwhile", 409)
         record.instance = new
-        self._server.apis.add(record.name, new.target())
+        self._server.apis.add(record.name, target)
         record.enter(State.SUCCEEDED)
         await old.cancel_tasks()
 

@@ -125,6 +125,11 @@ BROKEN: dict[str, tuple[str, Callable[[Pets], None], str]] = {
         ),
         r"cannot load 'pets\.\w+\.\w+': .*ZeroDivisionError",
     ),
+    "an API that cannot be called": (
+        "pets.memory.Memory",
+        lambda pets: pets.edit("memory", "value: int", "*values: int"),
+        r"TypeError: Memory\.add: the parameters of a module API must be usable by keyword",
+    ),
     "the new code cannot take over": (
         "pets.memory.Memory",
         lambda pets: pets.edit("memory", "old.values", "old.nothing"),
@@ -141,6 +146,7 @@ async def test_new_code_that_cannot_run_changes_nothing(
     modules = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "pets"}
     kept = {name: file.read_text() for name in FILES if (file := pets.file(name))}
     memory, before = server.modules["memory"], states(server)
+    tasks = set(asyncio.all_tasks())
     explicit = {name: status["explicit"] for name, status in server.loader.status().items()}
     spoil(pets)
     with pytest.raises(ModuleError, match=told):
@@ -152,6 +158,7 @@ async def test_new_code_that_cannot_run_changes_nothing(
     assert states(server) == before
     assert {name: status["explicit"] for name, status in server.loader.status().items()} == explicit
     assert server.modules["memory"] is memory
+    assert set(asyncio.all_tasks()) == tasks
     assert await server.call("top", "below") == 1
     for name, text in kept.items():
         pets.file(name).write_text(text)
