@@ -32,7 +32,7 @@ module.jsonrpcserver.client = True
 
 def home() -> Path:
     """Where the embedded store is kept: $VLCP_HOME, else /var/lib/vlcp."""
-    return Path(os.environ.get("VLCP_HOME") or "/var/lib/vlcp")
+    return Path(os.environ.get("VLCP_HOME") or "/var/lib/vlcp").absolute()
 
 
 def configuration() -> Config:

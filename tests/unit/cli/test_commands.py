@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from vlcp.cli import quickstart
+
 SOURCES = Path(__file__).parents[3] / "src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONWARNINGS": "error"}
 START = "from vlcp.cli.start import main; main()"
@@ -331,3 +333,13 @@ def test_call_without_a_controller() -> None:
     result = vlcp("call", "manager/status", VLCP_URL=f"http://localhost:{free_port()}")
     assert result.returncode == 1
     assert "Connection refused; is the controller running (`vlcp start`)" in result.stderr
+
+
+def test_the_store_of_a_quick_start_is_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the background as well, where a relative path would mean something else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VLCP_HOME", "here")
+    assert quickstart.configuration().get("module.embeddeddb.path") == f"{tmp_path}/here/vlcp.db"
+    assert (tmp_path / "here").is_dir()
