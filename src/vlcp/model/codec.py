@@ -42,7 +42,7 @@ def decode(key: str, data: bytes) -> Any:
     ours = prefix == "viperflow" and ("/" in rest or rest.partition(".")[0] in _OBJECTS)
     try:
         value = _decode(data, strict=ours)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise CodecError(str(error)) from None
     expected = _OBJECTS[rest.partition(".")[0]] if ours and "/" not in rest else None
     if expected is not None and not isinstance(value, expected):

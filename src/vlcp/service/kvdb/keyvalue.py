@@ -335,5 +335,5 @@ def _decoded(key: str, entry: Entry) -> Stored:
     """What was stored; `UndecodableError` that names the key if it is no stored form."""
     try:
         return decode(key, entry.value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UndecodableError(key, str(error)) from None

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from vlcp.model import codec
+from vlcp.model.codec import CodecError
 from vlcp.server.api import BadParameterError
 from vlcp.server.config import parse
 from vlcp.server.module import ModuleError
@@ -17,6 +19,8 @@ from vlcp.server.server import Server
 from vlcp.service.kvdb.embeddeddb import EmbeddedDB
 from vlcp.service.kvdb.keyvalue import Stored, decode, encode
 from vlcp.service.kvdb.storage import KVStorage
+from vlcp.store.contract import Preconditions
+from vlcp.store.errors import UndecodableError
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -91,6 +95,19 @@ async def test_mgetwithcache_gives_the_same_object_while_it_is_unchanged(call: C
     assert second == [{"x": 1}, {"x": 2}, None]
     assert second[0] is first[0]
     assert cache.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("stored", [b"{", b"!x\n1", b"!1", b'"\xff"', b"[" * 100_000])
+async def test_what_cannot_be_decoded_is_named(server: Server, call: Call, stored: bytes) -> None:
+    await server.module(EmbeddedDB).backend.commit(Preconditions(), {"bad": stored, "good": b"1"})
+    for api, keys in (("get", {"key": "bad"}), ("mget", {"keys": ["good", "bad"]})):
+        with pytest.raises(UndecodableError, match="the value of 'bad' cannot be decoded"):
+            await call(api, **keys)
+    with pytest.raises(CodecError):
+        codec.decode("bad", stored)
+    assert await call("get", key="good") == 1
+    await call("set", key="bad", value=2)
+    assert await call("get", key="bad") == 2
 
 
 async def test_updates_are_atomic(call: Call) -> None:
