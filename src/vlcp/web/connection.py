@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from vlcp.web.answers import error_response
 from vlcp.web.limits import Limits
-from vlcp.web.parameters import MOST_FIELDS
+from vlcp.web.parameters import MOST_FIELDS, Request
 
 logger = logging.getLogger(__name__)
 _ACCESS_FORMAT = '%a "%r" %s %b bytes in %Tf s'
@@ -25,7 +25,7 @@ _TELLS_HEADERS = 1
 def server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], bodylimit: int) -> web.Server:
     """What the connections of one virtual host share: who answers, and how many bytes a body may have."""
     request = partial(
-        web.BaseRequest,
+        Request,
         loop=asyncio.get_running_loop(),
         client_max_size=bodylimit,
         client_max_fields=MOST_FIELDS,

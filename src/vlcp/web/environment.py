@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -184,7 +183,7 @@ class Environment:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         try:
             decoded = base64.b64decode(token.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8 in it
             decoded = ""
         user, colon, password = decoded.partition(":")
         if scheme.lower() != "basic" or not colon or not check(user, password):

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import web
+from aiohttp import BodyPartReader, HttpVersion11, MultipartReader, web
 
 from vlcp.web.errors import BodyTooLargeError, BodyTooSlowError, RequestError
 from vlcp.web.literals import is_quoted, unquote
@@ -26,6 +26,26 @@ LONGEST_LITERALS = 1 << 18
 """Characters of all back-quoted texts of one request. To parse them costs far more than JSON does."""
 BODY_TIME = 30.0
 """Seconds in which a body must have arrived."""
+
+_ENCODINGS = frozenset(
+    {"ascii", "cp1252", "iso-8859-1", "latin-1", "latin1", "us-ascii", "utf-8", "utf8", "windows-1252"}
+)
+"""Those of text. Python has others that take hours for a body within the limit."""
+
+
+class Request(web.BaseRequest):
+    """A request whose forms are read with care."""
+
+    async def multipart(self) -> MultipartReader:
+        """The parts of the body."""
+        reader = await super().multipart()
+        reader.part_reader_cls = _Part
+        return reader
+
+
+class _Part(BodyPartReader):
+    def get_charset(self, default: str) -> str:
+        return _encoding(super().get_charset(default))
 
 
 class File(msgspec.Struct, frozen=True):
@@ -92,7 +112,7 @@ def _too_large(request: web.BaseRequest) -> BodyTooLargeError:
 
 async def _continue(request: web.BaseRequest) -> None:
     """Tell a client that asked first (RFC 9110 section 10.1.1) to send its body."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
@@ -150,9 +170,16 @@ def _texts(fields: Iterable[Field]) -> Iterator[tuple[str, str]]:
 
 def _text(data: bytes, what: str, charset: str | None = None) -> str:
     try:
-        return data.decode(charset or "utf-8")
-    except (UnicodeError, LookupError) as error:
+        return data.decode(_encoding(charset))
+    except UnicodeError as error:
         raise RequestError(f"{what} cannot be decoded: {error}") from None
+
+
+def _encoding(charset: str | None) -> str:
+    name = (charset or "utf-8").lower()
+    if name not in _ENCODINGS:
+        raise RequestError(f"the charset {charset!r} is not understood; send UTF-8")
+    return name
 
 
 def _json(body: bytes, charset: str | None) -> dict[str, Any]:

@@ -168,6 +168,12 @@ async def test_curl_sees_100_continue_before_it_sends(client: Client) -> None:
     assert answer == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+async def test_an_old_client_is_never_told_to_continue(client: Client) -> None:
+    head = b"POST /probe/size HTTP/1.0\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n"
+    answer = await client.raw(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\nkey=x")
+    assert answer.startswith(b"HTTP/1.0 200 ")
+
+
 async def test_head_is_get_without_a_body(client: Client) -> None:
     answer = await client.raw(b"HEAD /probe/echo?a=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -221,9 +227,24 @@ async def test_errors_are_json_with_a_fitting_status(
         (b"--x", "multipart/form-data", "the multipart form is malformed"),
         (b"--y\r\nX: y\r\n\r\nz", "multipart/form-data; boundary=y", "the multipart form is malformed"),
         (b"key=1", "text/plain", "a body of type text/plain is not understood"),
+        (
+            b"a" * 500_000,
+            "application/x-www-form-urlencoded; charset=punycode",
+            "'punycode' is not understood",
+        ),
+        (b"{}", "application/json; charset=Punycode", "'Punycode' is not understood"),
+        (
+            b'--y\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=punycode\r\n\r\n'
+            + b"a" * 500_000
+            + b"\r\n--y--",
+            "multipart/form-data; boundary=y",
+            "'punycode' is not understood",
+        ),
     ],
+    ids=lambda value: ascii(value)[:40],
 )
 async def test_bodies_that_cannot_be_read(client: Client, body: bytes, kind: str, text: str) -> None:
+    # The time to decode some encodings grows with the square of the length; nobody else would be answered meanwhile.
     status, answer = await client.send("/probe/echo", "POST", data=body, headers={"Content-Type": kind})
     assert status == 400
     assert text in answer["error"]

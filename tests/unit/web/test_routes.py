@@ -366,6 +366,7 @@ async def test_impossible_cookies(site: Site, name: str, value: str, more: dict[
         (aiohttp.encode_basic_auth("root", "geheim"), 401),
         ("Basic !", 401),
         ("Basic /w==", 401),
+        ("Basic \xe9", 401),
         ("Bearer x", 401),
     ],
 )
