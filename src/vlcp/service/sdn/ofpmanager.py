@@ -136,7 +136,8 @@ class OpenflowManager(Module):
     async def _release(self, switch: Switch) -> None:
         """Let it send when all modules are loaded: those of the startup, or those that a reload starts again."""
         await self.server.ready.wait()
-        switch.release()
+        if not self.server.stopping:  # as it does when modules are missing that must be there
+            switch.release()
 
     def _switch(self, datapath_id: int) -> Switch:
         switch = self._switches.get(datapath_id)
