@@ -22,14 +22,15 @@ _TELLS_HEADERS = 1
 """The limit of a header is that of the request line and this: the library tells them apart by nothing else."""
 
 
-def server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], bodylimit: int) -> web.Server:
-    """What the connections of one virtual host share: who answers, and how many bytes a body may have."""
-    request = partial(
-        Request,
-        loop=asyncio.get_running_loop(),
-        client_max_size=bodylimit,
-        client_max_fields=MOST_FIELDS,
-    )
+def server(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], bodylimit: Callable[[], int]
+) -> web.Server:
+    """What the connections of one virtual host share: who answers, and how many bytes a body may have now."""
+    made = partial(Request, loop=asyncio.get_running_loop(), client_max_fields=MOST_FIELDS)
+
+    def request(*about: Any) -> Request:
+        return made(*about, client_max_size=bodylimit())
+
     return web.Server(answer, request_factory=request)
 
 

@@ -67,7 +67,8 @@ class VirtualHost:
         """Host names in the URLs of its listeners, in lower case."""
         self.limits = limits
         """What requests on connections to come may take."""
-        self._bodylimit = bodylimit
+        self.bodylimit = bodylimit
+        """Bytes that the body of a request may have."""
         self._routes: list[Route] = []
         self._counts: Counter[str] = Counter()
         self._server: web.Server | None = None
@@ -85,7 +86,7 @@ class VirtualHost:
         from vlcp.web import connection
 
         if self._server is None:
-            self._server = connection.server(self.answer, self._bodylimit)
+            self._server = connection.server(self.answer, lambda: self.bodylimit)
         return connection.Connection(self._server, endpoint, self.limits)
 
     # -- answering

@@ -71,7 +71,7 @@ class HttpServer(ConnectionServer):
     def endpoint(self, place: Place[Any]) -> Endpoint:
         """What keeps a place open."""
         host = self.host(place.vhost)
-        host.limits = place.extra
+        host.limits, host.bodylimit = place.extra, place.settings.bodylimit
         host.names.add(place.address.host)
 
         def protocol() -> asyncio.Protocol:

@@ -18,6 +18,8 @@ from vlcp.service.connection.connectionserver import ConnectionServer
 from vlcp.service.connection.httpserver import HttpServer
 from vlcp.service.connection.jsonrpcserver import JsonRPCServer
 from vlcp.service.connection.openflowserver import OpenflowServer
+from vlcp.web import routes
+from vlcp.web.environment import Environment
 
 MODULES: tuple[type[ConnectionServer], ...] = (HttpServer, JsonRPCServer, OpenflowServer)
 
@@ -274,3 +276,20 @@ async def test_peers_that_have_the_same_name_are_all_counted(
     for _ in range(2):
         await running.connect()
     assert len(running.module.statistics()["connections"]) == 2
+
+
+async def test_the_limit_of_bodies_is_that_of_the_present_configuration(start: Start) -> None:
+    running: Running = await start(HttpServer, "X.url = 'tcp://127.0.0.1:0'\nX.bodylimit = 1")
+    assert isinstance(running.module, HttpServer)
+
+    async def size(env: Environment) -> str:
+        return str(len(str(await env.parameters())))
+
+    running.module.host("").add(routes.plain("/", size, methods=("POST",)))
+    request = b"POST / HTTP/1.0\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    for expected in (413, 200):
+        reader, writer = await running.connect()
+        writer.write(request)
+        assert int((await reader.read()).split()[1]) == expected
+        running.configure("X.url = 'tcp://127.0.0.1:0'\nX.bodylimit = 2")
+        await running.module.updateconfig()
