@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,10 +13,7 @@ from vlcp.store.table import check_key
 def check_keys(keys: Iterable[Any]) -> None:
     """`BadParameterError` for the first one that no store can hold."""
     for key in keys:
-        try:
-            check_key(key)
-        except (ValueError, AttributeError) as error:
-            raise BadParameterError(str(error)) from None
+        _check(key)
 
 
 def keys_of(things: Iterable[Any]) -> list[str]:
@@ -26,15 +24,20 @@ def keys_of(things: Iterable[Any]) -> list[str]:
 def _key_of(thing: Any) -> str:
     if hasattr(thing, "getkey") and not isinstance(thing, type):
         thing = thing.getkey()
+    if isinstance(thing, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            thing = thing.decode()
+    return _check(thing)
+
+
+def _check(key: Any) -> str:
+    if not isinstance(key, str):
+        raise BadParameterError(f"{key!r:.100} is not a key: a key is a text")
     try:
-        key = thing.decode() if isinstance(thing, bytes) else thing
         check_key(key)
-    except (ValueError, AttributeError) as error:
-        named = isinstance(thing, str)
-        raise BadParameterError(
-            str(error) if named else f"{thing!r:.100} is not a key: a key is a text"
-        ) from None
-    return str(key)
+    except ValueError as error:
+        raise BadParameterError(str(error)) from None
+    return key
 
 
 def check_function(function: Any, parameter: str = "updater") -> None:
