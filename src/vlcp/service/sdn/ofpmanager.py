@@ -157,7 +157,7 @@ class OpenflowManager(Module):
         come back only after seconds. Its own connection is a spare then. What they shall hold is worked out at once.
         """
         server = self.dependency(OpenflowServer)
-        ours = {bridge: vhost for bridge in bridges if (vhost := _named(server, bridge)) is not None}
+        ours = {bridge: vhost for bridge in bridges if (vhost := self._named_by(bridge)) is not None}
         dialled = database.startswith("unix://")
         for bridge, vhost in ours.items() if dialled else ():
             if bridge.datapath_id not in self._switches:
@@ -166,6 +166,14 @@ class OpenflowManager(Module):
                 path = PurePath(parse(database).path).with_name(f"{bridge.name}.mgmt")
                 server.reach(Address("unix", path=str(path)), vhost)
         self._forget_awaited(database, {bridge.datapath_id for bridge in ours})
+
+    def _named_by(self, bridge: Bridge) -> str | None:
+        """The virtual host of ours that a bridge names as one of its controllers."""
+        names = map(self.dependency(OpenflowServer).named_by, bridge.controllers)
+        served = self.settings.vhosts()
+        return next(
+            (vhost for vhost in names if vhost is not None and (served is None or vhost in served)), None
+        )
 
     def _forget_awaited(self, database: str, named: Container[int]) -> None:
         """Forget the switches that this database does not name any more, and that never came."""
@@ -228,9 +236,3 @@ class OpenflowManager(Module):
         """Figures of every switch."""
         switches = {f"{number:016x}": switch.statistics() for number, switch in self._switches.items()}
         return {**super().statistics(), "switches": switches}
-
-
-def _named(server: OpenflowServer, bridge: Bridge) -> str | None:
-    """The virtual host that a bridge names as one of its controllers."""
-    names = map(server.named_by, bridge.controllers)
-    return next((vhost for vhost in names if vhost is not None), None)

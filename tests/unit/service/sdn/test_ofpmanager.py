@@ -152,6 +152,24 @@ async def test_a_bridge_of_another_controller_is_left_alone(world: World) -> Non
     assert world.known() == []
 
 
+async def test_a_bridge_of_a_virtual_host_that_others_serve_is_left_alone(tmp_path: Path) -> None:
+    more = (
+        f"module.openflowserver.vhost.b.url = 'unix://{tmp_path}/b'\nmodule.openflowmanager.vhostbind = 'b'\n"
+    )
+    server = Server(parse(CONFIG.format(directory=tmp_path) + more))
+    await server.load(OpenflowManager)
+    world = World(server, tmp_path)
+    world.ovsdb.put_bridge(1)
+    world.follow_ovsdb()
+    try:
+        await world.until(lambda: server.module(OVSDBManager).statistics()["bridges"])
+        assert world.known() == []
+        world.ovsdb.put_bridge(1, f"unix:{tmp_path}/b")
+        await world.until(lambda: world.known() == [1])
+    finally:
+        await server.loader.unload_all()
+
+
 async def test_a_bridge_that_vanishes_before_it_connects_leaves_nothing(world: World) -> None:
     before = world.watched()
     world.follow_ovsdb()
