@@ -106,10 +106,6 @@ class Sessions(Generic[C]):
         """The connections that are open."""
         return list(self._sessions.values())
 
-    def of(self, connection: C) -> Session[C]:
-        """The session of an open connection. KeyError: it has none."""
-        return self._sessions[connection]
-
     def close(self, endpoint: Endpoint | None = None) -> None:
         """Close every connection, or those that came by an endpoint."""
         for session in self.all():

@@ -111,7 +111,7 @@ async def test_a_handler_gets_its_virtual_hosts_and_classes_alone(fixture: Fixtu
         fixture.sessions.accept(line, vhost, None)
     await turns(lambda: others.given)
     assert (everything.given, of_a.given, others.given) == ([a, b, other], [a], [other])
-    assert fixture.sessions.of(b).vhost == "b"
+    assert [s.vhost for s in fixture.sessions.all() if s.connection is b] == ["b"]
 
 
 async def test_a_released_handler_is_cancelled_and_the_next_takes_over(fixture: Fixture) -> None:

@@ -40,6 +40,7 @@ class PeerServer(ConnectionServer, Generic[C]):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self.sessions: Sessions[C] = Sessions(self.spawn, self.logger)
+        self._reached = set[Address]()
 
     @abstractmethod
     def make(self, place: Place[Any], peer: str, on_connection: Callable[[C], None] | None) -> Any:
@@ -57,10 +58,6 @@ class PeerServer(ConnectionServer, Generic[C]):
     def release(self, handler: Callable[[Any], Awaitable[None]]) -> None:
         """Cancel the handler on every connection; they stay open for the next one."""
         self.sessions.release(handler)
-
-    def vhost_of(self, connection: C) -> str:
-        """The virtual host of an open connection."""
-        return self.sessions.of(connection).vhost
 
     def endpoint(self, place: Place[Any]) -> Endpoint:
         """What keeps a place open: the URL and `client` say how."""
@@ -123,7 +120,13 @@ class PeerServer(ConnectionServer, Generic[C]):
         return connection
 
     def reach(self, address: Address, vhost: str = "") -> None:
-        """Dial a peer once, besides the configured ones; if it cannot be reached, nothing happens."""
+        """Dial a peer once, besides the configured ones; if it cannot be reached, nothing happens.
+
+        Nor does it while a connection that was dialled so is open, or is on its way.
+        """
+        if address in self._reached:
+            return
+        self._reached.add(address)
         level = next(level for level in self._levels if level.vhost == vhost)
         place = Place(vhost, address, level.settings, level.protocol, (), None, level.nodes[0], level)
         self.spawn(self._reach(place), name=f"{self.kind} {address}")
@@ -133,8 +136,10 @@ class PeerServer(ConnectionServer, Generic[C]):
             connection = await self.dial(place)
         except OSError as error:
             self.logger.debug("%s cannot be reached: %s", place.address, error)
-            return
-        await self.sessions.attend(connection, place.vhost, None)
+        else:
+            await self.sessions.attend(connection, place.vhost, None)
+        finally:
+            self._reached.discard(place.address)
 
     async def unload(self) -> None:
         """Open nothing more, and close the connections; the peers go on as they are."""

@@ -94,7 +94,7 @@ async def test_ovsdb_handlers_do_not_get_plain_peers(start: Start) -> None:
     module.handle(OvsdbConnection, use)
     lines = [await running.connect("plain"), await running.connect("db")]
     await until(lambda: given)
-    assert [module.vhost_of(connection) for connection in given] == ["db"]
+    assert [s.vhost for s in module.sessions.all() if s.connection in given] == ["db"]
     for _, writer in lines:
         writer.close()
 
