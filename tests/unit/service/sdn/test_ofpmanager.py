@@ -152,6 +152,26 @@ async def test_a_bridge_of_another_controller_is_left_alone(world: World) -> Non
     assert world.known() == []
 
 
+async def test_a_bridge_that_changes_before_it_connects_is_dialled_once(world: World) -> None:
+    dialled = list[asyncio.StreamWriter]()
+    path = f"{world.directory}/br0.mgmt"
+    async with await asyncio.start_unix_server(lambda reader, writer: dialled.append(writer), path):
+        world.ovsdb.put_bridge(1)
+        world.follow_ovsdb()
+        await world.until(lambda: dialled)
+        for _ in range(5):
+            world.ovsdb.put_bridge(1)
+            await asyncio.sleep(0.01)
+        assert len(dialled) == 1
+        for writer in dialled:
+            writer.close()
+            await writer.wait_closed()
+        await world.until(lambda: not any("br0.mgmt" in task.get_name() for task in asyncio.all_tasks()))
+        world.ovsdb.put_bridge(1)
+        await world.until(lambda: len(dialled) == 2)
+        dialled[1].close()
+
+
 async def test_a_bridge_of_a_virtual_host_that_others_serve_is_left_alone(tmp_path: Path) -> None:
     more = (
         f"module.openflowserver.vhost.b.url = 'unix://{tmp_path}/b'\nmodule.openflowmanager.vhostbind = 'b'\n"
