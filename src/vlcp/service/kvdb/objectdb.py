@@ -14,7 +14,7 @@ from vlcp.service.kvdb import forms
 from vlcp.service.kvdb.checks import check_function, keys_of
 from vlcp.service.kvdb.redisnotifier import UpdateNotifier
 from vlcp.service.kvdb.storage import KVStorage
-from vlcp.store.contract import Backend
+from vlcp.store.contract import Backend, Preconditions
 from vlcp.store.errors import EndlessWalkError, StaleError, StoreUnavailableError
 from vlcp.store.holdings import Holdings, Step
 from vlcp.store.known import Known
@@ -119,6 +119,8 @@ class ObjectDB(Module):
         known = {key: self.mirror.known(key) for key in keys}
         if nostale or None in known.values():
             try:
+                if nostale:
+                    await self._ask()
                 snapshot = await answered(self._backend.read(list(known)), self.settings.storetimeout)
             except StoreUnavailableError:
                 last = {key: self.mirror.last(key) for key in keys}
@@ -276,6 +278,7 @@ class ObjectDB(Module):
         self._holdings.hold(holder, keys)
         try:
             if nostale:
+                await self._ask()
                 await self.gettimestamp()
             await answered(self._holdings.ready(keys), self.settings.storetimeout)
         except StoreUnavailableError:
@@ -284,6 +287,10 @@ class ObjectDB(Module):
                 raise StaleError(list(map(self._holdings.existing, keys)) if known else None) from None
             if not known:
                 raise
+
+    async def _ask(self) -> None:
+        """Let a store that reads from memory look at its file; what is new there is told before the return."""
+        await answered(self._backend.commit(Preconditions(), {}), self.settings.storetimeout)
 
     async def _times(self, withtime: bool) -> tuple[int, ...]:
         return (await self.gettimestamp(),) if withtime else ()

@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from vlcp.server.server import Server
 from vlcp.service.kvdb import objectdb as module
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.store.contract import Preconditions
+from vlcp.store.embedded import EmbeddedBackend
 from vlcp.store.errors import EndlessWalkError, StaleError, StoreUnavailableError
 
 Call = Callable[..., Awaitable[Any]]
@@ -202,3 +204,29 @@ async def test_a_copy_is_not_older_than_what_was_told(objectdb: Call, write: Cal
         for _ in range(n % 7):
             await asyncio.sleep(0)
         assert await objectdb("getonce", key="a") == n
+
+
+async def test_nostale_asks_the_file_that_processes_share(tmp_path: Path) -> None:
+    path = str(tmp_path / "vlcp.db")
+    server = Server(
+        parse(
+            "proxy.kvstorage = 'vlcp.service.kvdb.embeddeddb.EmbeddedDB'\n"
+            f"module.embeddeddb.path = {path!r}\n"
+        )
+    )
+    await server.load(ObjectDB)
+    other = EmbeddedBackend(path)
+    await other.open()
+    other._wakeups.close()  # nobody is told
+    for n in range(5):
+        await other.commit(Preconditions(), {"a": str(n).encode()})
+        assert await server.call("objectdb", "getonce", key="a", nostale=True) == n
+        await other.commit(Preconditions(), {"a": str(-n).encode()})
+        assert await server.call("objectdb", "get", key="a", requestid="r", nostale=True) == -n
+    await other.close()
+    Path(path).unlink()
+    assert await server.call("objectdb", "getonce", key="a") == -4
+    for api, params in (("getonce", {}), ("get", {"requestid": "r"})):
+        with pytest.raises(StaleError):
+            await server.call("objectdb", api, key="a", nostale=True, **params)
+    await server.loader.unload_all()
