@@ -55,7 +55,6 @@ class Reloader:
     async def _reload(self, paths: Sequence[str]) -> None:
         async with self._one_at_a_time:
             generation, records = self._generation([self._loaded(path) for path in paths])
-            old = {record: record.cls for record in records}
             generation.load()
             try:
                 new = {record: _found(record) for record in records}
@@ -73,7 +72,7 @@ class Reloader:
                         generation.undo()
                         self._adopt(generation)
                         touched = any(record.instance is not instance for record, instance in before.items())
-                        outcome = await self._run_again(old, restarted if touched else {}, error)
+                        outcome = await self._run_again(restarted if touched else {}, error)
                         raise _refusal(error, outcome) from error
             logger.info("reloaded: %s", ", ".join(sorted(record.name for record in records)))
 
@@ -132,12 +131,16 @@ class Reloader:
         if restarted:
             await self._restart(restarted)
 
-    async def _run_again(self, classes: Classes, restarted: Explicit, reason: Exception) -> str:
-        """Put the old code back; returns what came of that."""
+    async def _run_again(self, restarted: Explicit, reason: Exception) -> str:
+        """Put the old code back, also where the new one was loaded meanwhile; returns what came of that."""
         trace = None if is_expected(reason) else reason
         logger.error("the old code is put back: %s", text_of(reason), exc_info=trace)
+        loaded = [record for record in self._server.loader.records() if record.instance is not None]
+        back = {record: record.cls for record in loaded if type(record.instance) is not record.cls}
+        again = self._with_dependents(r for r, cls in back.items() if not _is_replaced(r, cls))
+        restarted = {**again, **restarted}
         try:
-            await self._run(classes, restarted)
+            await self._run(back, restarted)
         except Exception as error:
             logger.error("the old code does not run again: %s", text_of(error))
             for record in restarted:
@@ -195,9 +198,10 @@ def files_of(cls: type[Module]) -> set[str]:
 
 def _is_replaced(record: Record, cls: type[Module]) -> bool:
     """Whether an instance can be replaced where it stands."""
-    present = record.state is State.SUCCEEDED and record.instance is not None
-    same_needs = [*map(module_path, cls.dependencies)] == [*map(module_path, record.cls.dependencies)]
-    return present and same_needs and cls.take_over is not Module.take_over
+    if record.instance is None or record.state is not State.SUCCEEDED:
+        return False
+    needs, before = ([*map(module_path, each.dependencies)] for each in (cls, type(record.instance)))
+    return needs == before and cls.take_over is not Module.take_over
 
 
 def _found(record: Record) -> type[Module]:

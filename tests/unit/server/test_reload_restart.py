@@ -118,3 +118,20 @@ async def test_only_the_module_with_this_path_is_unloaded(pets: Pets, server: Se
     await server.unload("pets.shop.Store")
     assert server.loader.status()["store"]["path"] == "pets.store.Store"
     assert set(server.modules) == {"top", "store", "ground"}
+
+
+async def test_what_is_loaded_while_new_code_fails_goes_back_too(pets: Pets, server: Server) -> None:
+    memory = await server.load("pets.memory.Memory")
+    memory.gate = gate = asyncio.Event()  # type: ignore[attr-defined]  # a test's own
+    pets.edit("memory", "old.values", "await old.gate.wait() and old.nothing")
+    pets.edit("memory", "return self.dependency(Memory).add(value)", "return 'new'")
+    reload = asyncio.create_task(server.reload(["pets.memory.Memory"]))
+    await asyncio.sleep(0.01)
+    await server.load("pets.memory.User")
+    assert await server.call("user", "add", value=1) == "new"
+    gate.set()
+    with pytest.raises(ModuleError, match="no attribute 'nothing'; the old code runs on"):
+        await reload
+    assert server.modules["memory"] is memory
+    assert await server.call("user", "add", value=1) == (1, [1])
+    assert server.loader.status()["user"]["explicit"]
