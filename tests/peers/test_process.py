@@ -207,7 +207,8 @@ def test_listeners_follow_the_configuration(tmp_path: Path) -> None:
         controller.result("memorystorage/set", key="k", value="kept")
         port = free_port()
         text = controller.file.read_text()
-        controller.file.write_text(text.replace(f":{controller.port}'", f":{port}'"))
+        text = text.replace(f":{controller.port}'", f":{port}'")
+        controller.file.write_text(f"{text}protocol.http.idletimeout = 7\n")
         controller.process.send_signal(signal.SIGHUP)
         old, controller.port = controller.port, port
 

@@ -187,7 +187,8 @@ class Server:
                         await done
                 except Exception as error:
                     logger.error("module %r goes on as it was: %s", name, error)
-            sections = ("server.logging", "server.debugging", *(f"module.{name}." for name in following))
+            logged = ("server.logging", "server.debugging")
+            sections = (*logged, "protocol.", *(f"module.{name}." for name in following))
             if later := [key for key in changed if not key.startswith(sections)]:
                 logger.warning(
                     "changed, but in effect only after the next start or load: %s", ", ".join(later)
