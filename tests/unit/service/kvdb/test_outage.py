@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -224,7 +225,7 @@ async def test_nostale_asks_the_file_that_processes_share(tmp_path: Path) -> Non
         await other.commit(Preconditions(), {"a": str(-n).encode()})
         assert await server.call("objectdb", "get", key="a", requestid="r", nostale=True) == -n
     await other.close()
-    Path(path).unlink()
+    os.unlink(path)
     assert await server.call("objectdb", "getonce", key="a") == -4
     for api, params in (("getonce", {}), ("get", {"requestid": "r"})):
         with pytest.raises(StaleError):
