@@ -144,7 +144,7 @@ class Reloader:
         except Exception as error:
             logger.error("the old code does not run again: %s", text_of(error))
             for record in restarted:
-                if record.state is State.UNLOADED:
+                if self._server.loader.record(record.name) is None:
                     self._server.apis.remove(record.name)  # nobody need wait for it any more
             return f"the old code does not run again: {text_of(error)}"
         return _RUNS_ON
@@ -183,7 +183,8 @@ class Reloader:
         for record in records:
             if record.instance is not None:
                 record.instance.reloading = True
-        await asyncio.gather(*(loader.unload(record.name) for record in records))
+        present = [record.name for record in records if loader.record(record.name) is record]
+        await asyncio.gather(*map(loader.unload, present))
         begun = [loader.begin(record.cls, explicit=explicit) for record, explicit in records.items()]
         await asyncio.gather(*map(loader.outcome, begun))
         failed = [record for record in begun if record.state is not State.SUCCEEDED]

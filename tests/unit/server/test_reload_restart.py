@@ -135,3 +135,24 @@ async def test_what_is_loaded_while_new_code_fails_goes_back_too(pets: Pets, ser
     assert server.modules["memory"] is memory
     assert await server.call("user", "add", value=1) == (1, [1])
     assert server.loader.status()["user"]["explicit"]
+
+
+async def test_nobody_waits_for_what_cannot_be_started_again(pets: Pets, server: Server) -> None:
+    """Somebody loads another module of one of the names just then; the one after it in turn is given up."""
+    pets.file("atop").write_text(pets.file("top").read_text().replace("class Top", "class Atop"))
+    pets.file("other").write_text("from vlcp.server.module import Module\nclass Top(Module): pass\n")
+    wait = "async def unload(self):\n        if hasattr(self, 'gate'): await self.gate.wait()"
+    pets.edit("store", "@api", f"{wait}\n    @api")
+    await asyncio.gather(server.load("pets.top.Top"), server.load("pets.atop.Atop"))
+    server.modules["store"].gate = gate = asyncio.Event()  # type: ignore[attr-defined]  # a test's own
+    reload = asyncio.create_task(server.reload(["pets.store.Store"]))
+    while server.modules.keys() & {"top", "atop"}:  # noqa: ASYNC110 (nothing tells)
+        await asyncio.sleep(0.001)
+    other = await server.load("pets.other.Top")
+    gate.set()
+    with pytest.raises(ModuleError, match=r"the old code does not run again: .*used by 'pets\.other\.Top'"):
+        await reload
+    assert server.modules["top"] is other
+    assert list(await asyncio.wait_for(server.call("top", "discover"), 1)) == ["discover"]
+    with pytest.raises(Exception, match="no module 'atop' is loaded"):
+        await asyncio.wait_for(server.call("atop", "discover"), 1)
