@@ -99,7 +99,7 @@ class Sessions(Generic[C]):
         """Cancel the handler on every connection; they stay open for the next one."""
         self._wishes = [wish for wish in self._wishes if wish.handler != handler]
         for session in self._sessions.values():
-            if (task := session.tasks.get(handler)) is not None:
+            if (task := session.tasks.pop(handler, None)) is not None:
                 task.cancel()
 
     def all(self) -> list[Session[C]]:

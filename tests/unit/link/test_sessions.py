@@ -126,6 +126,17 @@ async def test_a_released_handler_is_cancelled_and_the_next_takes_over(fixture: 
     await turns(lambda: second.given == [line])
 
 
+async def test_a_handler_that_is_released_before_it_began_counts_no_more(fixture: Fixture) -> None:
+    line, early, last = Line(), User(), User(KeyError("mistake"))
+    fixture.sessions.accept(line, "", None)
+    await turns(lambda: fixture.sessions.all()[0].ready)
+    fixture.sessions.handle(Line, early)
+    fixture.sessions.release(early)
+    fixture.sessions.handle(Line, last)
+    await turns(line.closed.is_set)
+    assert early.given == []
+
+
 async def test_a_connection_is_closed_when_its_last_handler_fails(
     fixture: Fixture, caplog: pytest.LogCaptureFixture
 ) -> None:
