@@ -66,7 +66,7 @@ class Listening:
 
 
 class Endpoint(ABC):
-    """One URL. `error`: why the last attempt failed, None when it did not."""
+    """One URL. `error`: why the last attempt failed, None when it did not or nobody wants it any more."""
 
     def __init__(self, address: Address, spawn: Spawn, logger: logging.Logger) -> None:
         self.address = address
@@ -97,6 +97,8 @@ class Endpoint(ABC):
         """Make no more connections; those that there are stay. False when it was stopped already."""
         was, self._wanted = self._wanted, False
         self._stop()
+        if was:
+            self.error = None
         return was
 
     @abstractmethod

@@ -137,6 +137,7 @@ async def test_stopping_while_it_is_tried_again(owner: Owner) -> None:
         server = owner.server(Address("tcp", "127.0.0.1", holder.getsockname()[1]))
         await server.start()
         assert (server.stop(), server.stop()) == (True, False)
+        assert server.error is None  # nothing is wrong with what is not wanted
     await asyncio.sleep(0.05)
     assert server.listener is None
 
