@@ -91,6 +91,8 @@ class Simulation:
         self.database = Database()
         self.fake = FakeSwitch(path, DATAPATH)
         self.features = list(features)
+        self.missing = set[int]()
+        """Numbers of features whose modules could not be loaded."""
         self.connections: list[OpenFlowConnection] = []
         self._sessions: set[asyncio.Task[None]] = set()
         self._marks = count()
@@ -110,7 +112,7 @@ class Simulation:
         self.interfaces.attach(DATAPATH, self.switch.facts)
         if ovsdb:
             self.follow_ovsdb()
-        self.switch.release()
+        self.switch.release(self.missing)
         self.run = asyncio.create_task(self.switch.run(), name="switch")
         self.listener: Listener = await serve(Address("punix", path=self.path), self._accept)
 

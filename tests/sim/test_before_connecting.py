@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sim.simulation import Simulation
+from vlcp.flow.rules import feature_number
 from vlcp.wire.openflow import Match, encode_match
 
 NUMBERS = (1, 2, 3, 4, 5)
@@ -105,3 +106,25 @@ async def test_what_is_unread_protects_what_the_switch_holds(known: Simulation) 
     await known.backend.open()
     await known.check()
     assert (known.fake.tables.flows, known.fake.mods) == (held, [])
+
+
+async def test_the_flows_of_a_module_that_could_not_be_loaded_stay(known: Simulation) -> None:
+    await known.fake.connect()
+    await known.check()
+    before = dict(known.fake.tables.flows)
+    await known.stop()
+    [missing] = [feature for feature in known.features if feature.name == "arpresponder"]
+    theirs = {key for key, flow in before.items() if feature_number(flow.cookie) == missing.number}
+    assert theirs
+    known.features.remove(missing)
+    known.missing.add(missing.number)
+    known.fake.forget_counts()
+    await known.start()
+    await worked_out(known)
+    await known.fake.connect()
+    await known.until(lambda: known.switch.statistics()["deferred"] == len(theirs))
+    assert known.fake.tables.flows == before
+    known.add_feature(missing)
+    await known.check()
+    assert known.fake.mods == []
+    assert known.fake.tables.flows == before

@@ -77,6 +77,7 @@ class Switch:
         self._connections: list[OpenFlowConnection] = []
         self._synchronised = False
         self._held = True
+        self._missing = frozenset[int]()
 
     def _derive(self, settings: Mapping[str, Any]) -> Derivation:
         return Derivation(self.facts, self._open_store, self._news.set, settings)
@@ -97,6 +98,7 @@ class Switch:
         self.facts.set(fact_keys.settings(feature.name), settings)
         for derivation in self._derivations():
             derivation.add(feature)
+        self._missing -= {feature.number}
         self._news.set()
 
     def remove_feature(self, feature: Feature) -> None:
@@ -145,9 +147,13 @@ class Switch:
             self._next.close()
             self._next = None
 
-    def release(self) -> None:
-        """Every startup module is loaded: from now on flows are sent."""
+    def release(self, missing: Iterable[int] = ()) -> None:
+        """Every startup module is loaded, or has failed: from now on flows are sent.
+
+        `missing` are numbers of features whose modules have failed: what the switch has of them stays until they come.
+        """
         self._held = False
+        self._missing = frozenset(missing)
         self._news.set()
 
     @property
@@ -286,7 +292,7 @@ class Switch:
         """
         calls = [cell.call for cell in self._plan.affected()]
         scopes = {feature_of(call).number << 24 | scope_of(call[1:]) for call in calls}
-        return Protection(self._plan.loading, frozenset(scopes))
+        return Protection(self._plan.loading, frozenset(scopes), self._missing)
 
     def _failed(self, error: Exception) -> None:
         """Whatever happened: the switch is dumped and compared again soon."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vlcp.derive.graph import Call
-from vlcp.flow.rules import EncodedFlow, EncodedGroup, cookie_of, scope_mask
+from vlcp.flow.rules import EncodedFlow, EncodedGroup, cookie_of, feature_number, scope_mask
 
 Product = EncodedFlow | EncodedGroup
 
@@ -135,16 +135,19 @@ class Protection(NamedTuple):
     """What must not be deleted at the moment, although nobody wants it.
 
     `everything`: something is still unread. `scopes`: scope masks (see `rules.scope_mask`) of rule calls that failed.
+    `features`: numbers of features whose modules should be there and could not be loaded.
     """
 
     everything: bool = False
     scopes: frozenset[int] = frozenset()
+    features: frozenset[int] = frozenset()
 
     def covers(self, value: FlowValue | bytes | None) -> bool:
-        """Whether this is protected. Groups carry no cookie: while any scope is protected, they all are."""
-        if isinstance(value, FlowValue):
-            return self.everything or scope_mask(value.cookie) in self.scopes
-        return self.everything or bool(self.scopes)
+        """Whether this is protected. Groups carry no cookie: while any flow is protected, they all are."""
+        if not isinstance(value, FlowValue):
+            return self.everything or bool(self.scopes or self.features)
+        failed = scope_mask(value.cookie) in self.scopes
+        return self.everything or failed or feature_number(value.cookie) in self.features
 
 
 def difference(desired: Desired, installed: Installed, keys: Iterable[FlowKey | int]) -> list[Change]:

@@ -137,7 +137,13 @@ class OpenflowManager(Module):
         """Let it send when all modules are loaded: those of the startup, or those that a reload starts again."""
         await self.server.ready.wait()
         if not self.server.stopping:  # as it does when modules are missing that must be there
-            switch.release()
+            switch.release(self._missing())
+
+    def _missing(self) -> set[int]:
+        """The features of modules that could not be loaded: their flows stay as they are."""
+        failed = [record.cls for record in self.server.loader.records() if record.failed_to_load]
+        features = [getattr(cls, "feature", None) for cls in failed]
+        return {feature.number for feature in features if isinstance(feature, Feature)}
 
     def _switch(self, datapath_id: int) -> Switch:
         switch = self._switches.get(datapath_id)
