@@ -250,12 +250,17 @@ async def test_an_open_that_was_given_up_leaves_the_file_free(path: str) -> None
     (Path(path).parent / f"{Path(path).name}.peers").mkdir(parents=True)
     with _opened(f"{path}.peers/turn") as turn, _opened(f"{path}.lock") as lock:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        opening = asyncio.create_task(EmbeddedBackend(path).open())
+        backend = EmbeddedBackend(path)
+        opening = asyncio.create_task(backend.open())
         await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait([opening])
+        again = asyncio.create_task(backend.open())
         fcntl.flock(turn, fcntl.LOCK_UN)
-        await until(lambda: Path(path).exists())
+        await again
+        await write(backend, a=b"1")
+        assert not _locked(lock)
+        await backend.close()
         await until(lambda: _locked(lock))
 
 

@@ -106,9 +106,10 @@ class EmbeddedBackend:
         try:
             self._table, self._revision = await self._in_thread(self._database.open)
         except BaseException:
-            self._executor.submit(self._database.close)  # who gave up may have left it open
+            # Who gave up may have left it open; it is closed some time, so the next open has another one.
+            self._executor.submit(self._database.close)
             self._executor.shutdown(wait=False)
-            self._executor = None
+            self._executor, self._database = None, Database(self._path, self._synchronous)
             raise
         self._closing, self._failed, self._refused = None, False, False
         self._wakeups.listen(self._work.set)
