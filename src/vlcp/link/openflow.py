@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from vlcp.link import address as addresses
 from vlcp.link.openflow_bundle import BundleError as BundleError
@@ -205,9 +206,8 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
     # Receiving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._outbox.attach(transport)
+        self._transport = cast(asyncio.Transport, transport)  # that of uvloop is of no class of asyncio
+        self._outbox.attach(self._transport)
         self.peer, self.local = addresses.peer_name(transport), addresses.own_name(transport)
         self._last_heard = self._loop.time()
         self._expect_within(self._patience.hello, "say hello")

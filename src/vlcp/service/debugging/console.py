@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from vlcp.console.console import Console as Sessions
 from vlcp.link.address import Address, AddressError, Listener, listen, parse
@@ -109,10 +109,10 @@ class _Handover(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Nothing was read yet."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
+        accepted = cast(asyncio.Transport, transport)  # that of uvloop is of no class of asyncio
+        accepted.pause_reading()
         try:
-            own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            own = socket.socket(fileno=os.dup(accepted.get_extra_info("socket").fileno()))
         finally:
-            transport.abort()
+            accepted.abort()
         self._take(own)
