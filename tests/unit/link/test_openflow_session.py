@@ -338,31 +338,6 @@ async def test_a_peer_that_asks_for_signs_of_life_and_takes_none_is_left(
     assert "the peer takes nothing" in both.connection.reason
 
 
-class OtherTransport:
-    """One of an event loop that does not derive its transports from those of asyncio, such as uvloop."""
-
-    def __init__(self) -> None:
-        self.written = b""
-
-    def get_extra_info(self, name: str) -> str:
-        return "/path"
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        pass
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-
-async def test_any_event_loop_will_do() -> None:
-    transport: Any = OtherTransport()
-    connection = OpenFlowConnection()
-    connection.connection_made(transport)
-    await asyncio.sleep(0)
-    assert isinstance(parse(transport.written), Hello)
-    connection.connection_lost(None)
-
-
 async def test_messages_arrive_whole_however_they_are_cut(pair: Make) -> None:
     seen: asyncio.Queue[Message] = asyncio.Queue()
     both = await pair(on_message=seen.put_nowait)
