@@ -226,14 +226,14 @@ def physical_ports(items: Sequence[Item], now: int) -> list[Placed[PhysicalPort]
         )
         for item in items
     ]
-    distinct(placed, "name", lambda port: port.port_name)
+    distinct(placed, "name", lambda port: port.port_name[::-1])
     return placed
 
 
 def port_names(items: Iterable[Item]) -> list[Placed[PortName]]:
     """Which physical ports a call means; further attributes are ignored, as in `ids`."""
     placed = [Placed(item.place, port_name(item)) for item in items]
-    distinct(placed, "name", lambda name: name)
+    distinct(placed, "name", lambda name: name[::-1])
     return placed
 
 

@@ -90,6 +90,8 @@ _LOGICAL_PORT = _Shape(
         subnet="the subnet of a logical port",
     ),
 )
+_NEVER_NONE = frozenset({"ip_address"})
+"""Besides what every object of a kind must have: a port in a subnet has an address."""
 _ENDS = ("allocated_start", "allocated_end")
 """Without them a subnet hands out all addresses of its prefix."""
 
@@ -117,7 +119,7 @@ def logical_ports(items: Iterable[Item]) -> list[Placed[Patch[str]]]:
 def physical_ports(items: Iterable[Item]) -> list[Placed[Patch[PortName]]]:
     """The changes of physical ports."""
     placed = [Placed(item.place, _patch(item, _PHYSICAL_PORT, params.port_name(item))) for item in items]
-    params.distinct(placed, "name", lambda patch: patch.id)
+    params.distinct(placed, "name", lambda patch: patch.id[::-1])
     return placed
 
 
@@ -149,7 +151,7 @@ def _value(item: Item, shape: _Shape, name: str, value: Any) -> Any:
     if value is None and name in _ENDS:
         return None
     defaults = _defaults(shape.stored)
-    if value is None and name not in params.NULLABLE and name in defaults:
+    if value is None and name not in params.NULLABLE | _NEVER_NONE and name in defaults:
         return defaults[name]
     return params.field_value(shape.known[name], name, value, item.place)
 
