@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from unit.model.dictstore import DictStore
+from unit.model.wired import WiredKind
 from vlcp.model import answers, params, patches, queries
 from vlcp.model.changes.logicalnetworks import (
     create_logical_networks,
@@ -27,23 +28,6 @@ from vlcp.model.changes.physicalports import (
 )
 from vlcp.model.changes.subnets import create_subnets, delete_subnets, update_subnets
 from vlcp.model.kinds.local import LocalKind
-from vlcp.model.objects import LogicalNetwork, PhysicalNetwork, PhysicalPort
-
-
-class WiredKind:
-    """A kind of physical network that lets everything pass."""
-
-    name = "wired"
-
-    def check_physical_network(self, network: PhysicalNetwork) -> None:
-        """It may have any attributes."""
-
-    def check_physical_port(self, port: PhysicalPort) -> None:
-        """It may have any physical port."""
-
-    def check_logical_network(self, network: LogicalNetwork) -> None:
-        """It may carry any logical network."""
-
 
 KINDS = {"local": LocalKind(), "wired": WiredKind()}
 NOW = 1_700_000_000_000_000
