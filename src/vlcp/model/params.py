@@ -186,11 +186,13 @@ def query(known: Mapping[str, Field[Any]], parent: str | None, given: Mapping[st
 def port_query(given: Mapping[str, Any]) -> PortQuery:
     """The parameters of a list call for physical ports.
 
-    With a name it is one port. Without, what names a port besides filters unless it is left at its default.
+    `given` has all that names a port. With a name it is one port; without, the rest filters unless it is a default.
     """
-    _, parent, wanted = query(PHYSICAL_PORT, "physicalnetwork", given)
-    named = {name: wanted[name] for name in PortName._fields if name in wanted}
+    own_id, parent, wanted = query(PHYSICAL_PORT, "physicalnetwork", given)
+    named = {name: wanted[name] for name in PortName._fields}
     filters = {name: value for name, value in wanted.items() if name not in named}
+    if own_id is not None:
+        filters["id"] = own_id  # an attribute like any other
     if named["name"] is not None:
         return PortQuery(PortName(**named), parent, filters)
     defaults = PortName._field_defaults

@@ -42,46 +42,61 @@ class Patch(NamedTuple, Generic[Name]):
 
 
 class _Shape(NamedTuple):
-    """What a kind of object has: its type, parameters and names, and what cannot be changed, with the reason."""
+    """What a kind of object has."""
 
-    stored: type[Stored]
+    defaults: Mapping[str, Any]
+    """Attribute -> its value when it is not given, for those that may be taken away."""
     known: Mapping[str, Field[Any]]
+    """Its parameters."""
     names: frozenset[str]
+    """Those that name the object."""
     fixed: Mapping[str, str]
+    """Parameter that cannot be changed -> what is allowed."""
 
 
 def _fixed(**whats: str) -> Mapping[str, str]:
     return {name: f"absent: {what} cannot be changed" for name, what in whats.items()}
 
 
+def _defaults(stored: type[Stored]) -> dict[str, Any]:
+    return {
+        field.name: field.default
+        for field in msgspec.structs.fields(stored)
+        if field.default is not msgspec.NODEFAULT and field.name not in params.NULLABLE
+    }
+
+
+_ENDS = ("allocated_start", "allocated_end")
+"""The ends of the range that a subnet hands out. Without them it is all of its prefix, which the stored one knows."""
+
 _ID = frozenset({"id"})
 _PHYSICAL_NETWORK = _Shape(
-    PhysicalNetwork, params.PHYSICAL_NETWORK, _ID, _fixed(type="the type of a physical network")
+    _defaults(PhysicalNetwork), params.PHYSICAL_NETWORK, _ID, _fixed(type="the type of a physical network")
 )
 _PHYSICAL_PORT = _Shape(
-    PhysicalPort,
+    _defaults(PhysicalPort),
     params.PHYSICAL_PORT,
     frozenset(PortName._fields),
     _fixed(physicalnetwork="the physical network of a physical port"),
 )
 _LOGICAL_NETWORK = _Shape(
-    LogicalNetwork,
+    _defaults(LogicalNetwork),
     params.LOGICAL_NETWORK,
     _ID,
     _fixed(physicalnetwork="the physical network of a logical network"),
 )
 _SUBNET = _Shape(
-    Subnet,
+    _defaults(Subnet) | dict.fromkeys(_ENDS),
     params.SUBNET,
     _ID,
     _fixed(
         logicalnetwork="the logical network of a subnet",
-        network="the logical network of a subnet",
         isexternal="whether a subnet is external",
     ),
 )
 _LOGICAL_PORT = _Shape(
-    LogicalPort,
+    # A port in a subnet always has an address.
+    {name: value for name, value in _defaults(LogicalPort).items() if name != "ip_address"},
     params.LOGICAL_PORT,
     _ID,
     _fixed(
@@ -90,10 +105,6 @@ _LOGICAL_PORT = _Shape(
         subnet="the subnet of a logical port",
     ),
 )
-_NEVER_NONE = frozenset({"ip_address"})
-"""Besides what every object of a kind must have: a port in a subnet has an address."""
-_ENDS = ("allocated_start", "allocated_end")
-"""Without them a subnet hands out all addresses of its prefix."""
 
 
 def physical_networks(items: Iterable[Item]) -> list[Placed[Patch[str]]]:
@@ -107,7 +118,7 @@ def logical_networks(items: Iterable[Item]) -> list[Placed[Patch[str]]]:
 
 
 def subnets(items: Iterable[Item]) -> list[Placed[Patch[str]]]:
-    """The changes of subnets; a None in `allocated_start` or `allocated_end` remains for `patched_subnet`."""
+    """The changes of subnets, for `patched_subnet`: a None in `allocated_start` or `allocated_end` remains."""
     return _patches(items, _SUBNET)
 
 
@@ -148,21 +159,9 @@ def _patch(item: Item, shape: _Shape, named: Name) -> Patch[Name]:
 
 def _value(item: Item, shape: _Shape, name: str, value: Any) -> Any:
     """The new value of a known attribute; for None the one that it has when it is not given."""
-    if value is None and name in _ENDS:
-        return None
-    defaults = _defaults(shape.stored)
-    if value is None and name not in params.NULLABLE | _NEVER_NONE and name in defaults:
-        return defaults[name]
+    if value is None and name in shape.defaults:
+        return shape.defaults[name]
     return params.field_value(shape.known[name], name, value, item.place)
-
-
-def _defaults(stored: type[Stored]) -> dict[str, Any]:
-    """Attribute -> its value when it is not given, for those that need not be."""
-    return {
-        field.name: field.default
-        for field in msgspec.structs.fields(stored)
-        if field.default is not msgspec.NODEFAULT
-    }
 
 
 def patched_subnet(placed: Placed[Patch[str]], stored: Subnet) -> Subnet:

@@ -129,6 +129,11 @@ class _Changed(NamedTuple):
     after: Subnet
 
     @property
+    def moved(self) -> bool:
+        """Whether it has another prefix."""
+        return self.after.cidr != self.before.cidr
+
+    @property
     def directory(self) -> str:
         """The directory of its addresses that are taken."""
         return keys.addresses_of(self.before.id)
@@ -146,28 +151,26 @@ def update_subnets(view: View, patches: Sequence[Placed[Patch[str]]]) -> Outcome
         _Changed(placed.place, subnet, patched_subnet(placed, subnet))
         for placed, subnet in zip(patches, stored, strict=True)
     ]
-    _, touched = together(partial(_check_addresses, view, changed), partial(_check_moved, view, changed))
-    writes: dict[str, Any] = {
-        **(touched or {}),
-        **{keys.subnet(each.after.id): each.after for each in changed},
-    }
-    return Outcome(writes, answer=[each.after for each in changed])
+    checks = (partial(_check_addresses, view, changed), partial(_check_prefixes, view, changed))
+    _, touched = together(*checks)
+    writes = {keys.subnet(each.after.id): each.after for each in changed}
+    return Outcome({**touched, **writes}, answer=[each.after for each in changed])
 
 
-def _check_moved(view: View, changed: Sequence[_Changed]) -> dict[str, Any]:
+def _check_prefixes(view: View, changed: Sequence[_Changed]) -> dict[str, Any]:
     """Whether prefixes that are new overlap others; what is to be written so that nobody adds one at the same time."""
-    moved = [each for each in changed if each.after.cidr != each.before.cidr]
+    moved = [each for each in changed if each.moved]
     _, members = fetch_with_members(view, (), {keys.subnets_of(each.after.logicalnetwork) for each in moved})
     present = fetch(view, (keys.subnet(each) for ids in members.values() for each in ids))
     for each in changed:
-        present[keys.subnet(each.after.id)] = None if each in moved else each.after
+        present[keys.subnet(each.after.id)] = None if each.moved else each.after
     new = [Placed(each.place, each.after) for each in moved]
     _check_overlaps(new, (subnet for subnet in present.values() if subnet is not None))
     return _touched(members)
 
 
-def _check_addresses(view: View, changed: Sequence[_Changed]) -> None:
-    """Whether every address that is taken can stay so. At most two rounds of reads."""
+def _check_addresses(view: View, changed: Sequence[_Changed]) -> dict[str, Any]:
+    """Whether every address that is taken can stay so; there is nothing to be written. At most two rounds of reads."""
     budget = MOST_READ
     reads = []
     for each in changed:
@@ -180,6 +183,7 @@ def _check_addresses(view: View, changed: Sequence[_Changed]) -> None:
     for each, taken in zip(changed, together(*reads), strict=True):
         for address, owner in taken:
             _refuse_address(each, address, owner)
+    return {}
 
 
 def _own_addresses(subnet: Subnet) -> list[str]:
@@ -203,10 +207,12 @@ def _taken(
     Reading each is exact even if a port is created at the same time: one of the two runs again. A range that is too
     large for that is listed; then a port that is created in this moment may keep an address that is left out.
     """
-    asked = [format_address(address) for each in ranges for address in each] if not listed else []
-    names = members_of(view, [directory]) if listed else []
-    asked += [name for name in names if any(parse_address(name) in each for each in ranges)]
-    asked += own
+    if listed:
+        names = members_of(view, [directory])
+        left_out = [name for name in names if any(parse_address(name) in each for each in ranges)]
+    else:
+        left_out = [format_address(address) for each in ranges for address in each]
+    asked = [*left_out, *own]
     owners = view.many([keys.member(directory, address) for address in asked])
     return [(address, owner) for address, owner in zip(asked, owners, strict=True) if owner is not None]
 
