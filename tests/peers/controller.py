@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-SOURCES = Path(__file__).parents[2] / "src"
+TESTS = Path(__file__).parents[1]
+SOURCES = TESTS.parent / "src"
 START = [sys.executable, "-c", "from vlcp.cli.start import main; main()"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{SOURCES}{os.pathsep}{TESTS}"}
 VIPERFLOW = "vlcp.service.sdn.viperflow.ViperFlow"
 WEBAPI = "vlcp.service.manage.webapi.WebAPI"
 MODULES = (

@@ -20,6 +20,8 @@ KNOWN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "apis.jso
 ENDS = "vlcp.scripts.script.ScriptModule"
 """The base of scripts: the server ends with it."""
 EMBEDDED = "vlcp.service.kvdb.embeddeddb.EmbeddedDB"
+WIRED = "unit.model.wired.WiredDriver"
+"""A driver of the tests, for physical networks that may have physical ports."""
 
 
 def name(path: str) -> str:
@@ -76,7 +78,7 @@ def everything(directory: Path) -> Iterator[Controller]:
         },
     }
     lines = "".join(f"{key} = {value!r}\n" for key, value in own.items())
-    running = Controller(directory, tuple(paths), lines)
+    running = Controller(directory, (*paths, WIRED), lines)
     try:
         switch = SwitchBeside(f"{directory}/openflow")
         try:

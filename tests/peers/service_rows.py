@@ -56,10 +56,19 @@ def objects_of(kind: str) -> list[Row]:
     def deleted(id: str) -> Check:  # so that the next subnet can have the prefix
         return lambda c, r: ids(c, id) and c.call(f"viperflow/delete{kind}", id=id).status == 200
 
+    def noted(c: Controller, result: Any, id: str) -> bool:
+        """It was changed; it goes again."""
+        return bool(c.result(f"viperflow/list{kind}s", note="x") == [result]) and bool(deleted(id)(c, result))
+
     return [
         Over(f"viperflow/create{kind}", good | {"id": "one"}, deleted("one"), bad, status, told),
         Over(f"viperflow/create{kind}s", {several: [good | {"id": "many"}]}, deleted("many"),
              {several: [bad]}, status, f"{several}[0].{told}"),
+        Over(f"viperflow/update{kind}", {"id": "first", "note": "x"}, lambda c, r: noted(c, r, "first"),
+             {"id": "never"}, 404, "id: there is no ", made("first")),
+        Over(f"viperflow/update{kind}s", {several: [{"id": "other", "note": "x"}]},
+             lambda c, r: noted(c, r[0], "other"), {several: [{"id": "never"}]}, 404, f"{several}[0].id: there is no ",
+             made("other")),
         Over(f"viperflow/delete{kind}", {"id": "old"}, lambda c, r: gone(c, "old"),
              {"id": "never"}, 404, "id: there is no ", made("old")),
         Over(f"viperflow/delete{kind}s", {several: [{"id": "older"}]}, lambda c, r: gone(c, "older"),
@@ -67,6 +76,38 @@ def objects_of(kind: str) -> list[Row]:
         Over(f"viperflow/list{kind}s", {"id": "here"}, lambda c, r: r[0]["id"] == "here" and deleted("here")(c, r),
              {"id": ["here"]}, 400, "parameter 'id': expected `str | null`", made("here")),
     ]  # fmt: skip
+
+
+WIRE = {"name": "eth0", "physicalnetwork": "w"}
+GONE = "name: there is no physical port 'eth9'"
+
+
+def _wires(c: Controller, **attributes: Any) -> list[str]:
+    """The names of the physical ports with these attributes."""
+    return [port["name"] for port in c.result("viperflow/listphysicalports", **attributes)]
+
+
+def _wire(name: str) -> Calls:
+    return (("viperflow/createphysicalport", WIRE | {"name": name}),)
+
+
+PHYSICAL_PORTS: list[Row] = [
+    Over("viperflow/createphysicalport", WIRE | {"bridge": "br0"}, lambda c, r: _wires(c, bridge="br0") == ["eth0"],
+         WIRE | {"physicalnetwork": "p"}, 400, "physicalnetwork is 'p', but must be a physical network of another"),
+    Over("viperflow/createphysicalports", {"ports": [WIRE | {"name": "eth1"}]}, lambda c, r: "eth1" in _wires(c),
+         {"ports": [WIRE | {"physicalnetwork": "q"}]}, 404, "ports[0].physicalnetwork: there is no physical network"),
+    Over("viperflow/updatephysicalport", {"name": "eth2", "speed": 10}, lambda c, r: _wires(c, speed=10) == ["eth2"],
+         {"name": "eth9"}, 404, GONE, _wire("eth2")),
+    Over("viperflow/updatephysicalports", {"ports": [{"name": "eth3", "speed": 9}]},
+         lambda c, r: _wires(c, speed=9) == ["eth3"], {"ports": [{"name": "eth9"}]}, 404, f"ports[0].{GONE}",
+         _wire("eth3")),
+    Over("viperflow/deletephysicalport", {"name": "eth4"}, lambda c, r: _wires(c, name="eth4") == [],
+         {"name": "eth9"}, 404, GONE, _wire("eth4")),
+    Over("viperflow/deletephysicalports", {"ports": [{"name": "eth5"}]}, lambda c, r: _wires(c, name="eth5") == [],
+         {"ports": [{"name": "eth9"}]}, 404, f"ports[0].{GONE}", _wire("eth5")),
+    Over("viperflow/listphysicalports", {"name": "eth6"}, lambda c, r: r[0]["physicalnetwork"] == "w",
+         {"name": ["eth6"]}, 400, "parameter 'name': expected `str | null`", _wire("eth6")),
+]  # fmt: skip
 
 
 # Modules

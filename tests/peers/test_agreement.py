@@ -47,10 +47,6 @@ MISSING = {
         getbridgebyuuid waitbridge waitbridgebyuuid getsystemids getallsystemids getconnectionbysystemid
         waitconnectionbysystemid getconnectionsbyendpoint getconnectionsbyendpointname getendpoints
         getallendpoints getallbridges getbridgeinfo waitbridgeinfo""",
-    "viperflow": """
-        updatephysicalnetwork updatephysicalnetworks createphysicalport createphysicalports updatephysicalport
-        updatephysicalports deletephysicalport deletephysicalports listphysicalports updatelogicalnetwork
-        updatelogicalnetworks updatelogicalport updatelogicalports updatesubnet updatesubnets""",
 }
 """Module -> its APIs that are not there in this version."""
 

@@ -9,6 +9,8 @@ import pytest
 from peers.controller import WAYS, Controller
 
 KINDS = ("physicalnetwork", "logicalnetwork", "subnet", "logicalport")
+THERE = dict(zip(KINDS, "pnsa", strict=True))
+"""Kind of object -> one that is there."""
 BATCH = {
     "physicalnetwork": "networks",
     "logicalnetwork": "networks",
@@ -102,6 +104,29 @@ CREATE = [
 ]  # fmt: skip
 """Mistakes of one object, for the calls that create one and for those that create several."""
 
+CHANGES: list[tuple[str, dict[str, Any], int, str]] = [
+    ("physicalnetwork", {"type": "local"}, 400, "type is 'local', but must be absent: the type"),
+    ("physicalnetwork", {"vlanrange": [[1, 2]]}, 400, "but must be absent: a physical network"),
+    ("logicalnetwork", {"physicalnetwork": "p"}, 400, "physicalnetwork is 'p', but must be absent"),
+    ("logicalnetwork", {"vni": "5"}, 400, "vni is 5, but must be absent"),
+    ("logicalnetwork", {"mtu": "1"}, 400, "mtu is '1', but must be a number from 68 to 65535"),
+    ("subnet", {"logicalnetwork": "n"}, 400, "logicalnetwork is 'n', but must be absent"),
+    ("subnet", {"isexternal": "true"}, 400, "isexternal is 'true', but must be absent"),
+    ("subnet", {"router": "r"}, 400, "vrouterapi/addrouterinterface"),
+    ("subnet", {"cidr": "10.0.0.0/33"}, 400, "cidr is '10.0.0.0/33', but must be a prefix"),
+    ("subnet", {"cidr": "10.0.0.0/29"}, 409, "'a' has the address 10.0.0.9 in subnet 's'"),
+    ("subnet", {"cidr": "10.7.0.0/24"}, 409, "gateway is 10.0.0.1, but must be from 10.7.0.1"),
+    ("subnet", {"gateway": "10.0.0.9"}, 409, "gateway is 10.0.0.9, which 'a' has"),
+    ("subnet", {"gateway": "10.7.0.1"}, 400, "gateway is 10.7.0.1, but must be from 10.0.0.1"),
+    ("subnet", {"allocated_start": "10.0.0.10"}, 409, "'a' has the address 10.0.0.9"),
+    ("logicalport", {"subnet": "s"}, 400, "subnet is 's', but must be absent: the subnet"),
+    ("logicalport", {"logicalnetwork": "n"}, 400, "logicalnetwork is 'n', but must be absent"),
+    ("logicalport", {"ip_address": "10.0.0.1"}, 400, "which is the gateway of subnet 's'"),
+    ("logicalport", {"ip_address": "10.0.1.1"}, 400, "must be from 10.0.0.1 to 10.0.0.254"),
+    ("logicalport", {"mac_address": "x"}, 400, "mac_address is 'x', but must be a MAC address"),
+]  # fmt: skip
+"""Kind of object, what is to be changed of the one that is there, status, and what is told."""
+
 CALLS: list[tuple[str, dict[str, Any], int, str]] = [
     ("nosuch/list", {}, 404, "no module 'nosuch' is loaded"),
     ("viperflo/listsubnets", {}, 404, "did you mean viperflow?"),
@@ -112,7 +137,7 @@ CALLS: list[tuple[str, dict[str, Any], int, str]] = [
     ("viperflow/createlogicalport", {"subnet": "s"}, 400, "missing parameter 'logicalnetwork'"),
     ("viperflow/createlogicalports", {"port": [{}]}, 400, "missing parameter 'ports'; the parameters are (ports)"),
     *((f"viperflow/{verb}{kind}s", {BATCH[kind]: value}, 400, f"parameter '{BATCH[kind]}': expected ")
-      for kind in KINDS for verb in ("create", "delete") for value in ("x", 5, {"id": "x"}, ["x"], [["x"]])),
+      for kind in KINDS for verb in ("create", "update", "delete") for value in ("x", 5, {"id": "x"}, ["x"], [["x"]])),
     *((f"viperflow/delete{kind}", {}, 400, "missing parameter 'id'") for kind in KINDS),
     *((f"viperflow/delete{kind}", {"id": 5}, 400, "parameter 'id': expected `str`") for kind in KINDS),
     *((f"viperflow/delete{kind}", {"id": ""}, 400, "id is '', but must be text") for kind in KINDS),
@@ -123,6 +148,33 @@ CALLS: list[tuple[str, dict[str, Any], int, str]] = [
       for kind in KINDS),
     *((f"viperflow/delete{kind}s", {BATCH[kind]: [{"id": "x"}, {"id": "x"}]}, 400, f"{BATCH[kind]}[1].id is 'x', which")
       for kind in KINDS),
+    *((f"viperflow/update{kind}", {}, 400, "missing parameter 'id'") for kind in KINDS),
+    *((f"viperflow/update{kind}", {"id": "gone"}, 404, "id: there is no ") for kind in KINDS),
+    *((f"viperflow/update{kind}", {"id": there, "version": "x"}, 400, "version is 'x', but must be absent")
+      for kind, there in THERE.items()),
+    *((f"viperflow/update{kind}s", {BATCH[kind]: [{"name": "x"}]}, 400, f"{BATCH[kind]}[0].id is missing")
+      for kind in KINDS),
+    *((f"viperflow/update{kind}s", {BATCH[kind]: [{"id": there, "note": "x"}, {"id": "gone"}]}, 404,
+       f"{BATCH[kind]}[1].id: there is no ") for kind, there in THERE.items()),
+    *((f"viperflow/update{kind}s", {BATCH[kind]: [{"id": "x"}, {"id": "x"}]}, 400, f"{BATCH[kind]}[1].id is 'x', which")
+      for kind in KINDS),
+    *((f"viperflow/update{kind}", {"id": THERE[kind], **changes}, status, told)
+      for kind, changes, status, told in CHANGES),
+    ("viperflow/createphysicalport", {"name": "e"}, 400, "missing parameter 'physicalnetwork'"),
+    ("viperflow/createphysicalport", {"name": "e", "physicalnetwork": "p"}, 400, "type 'local' has no physical ports"),
+    ("viperflow/createphysicalport", {"name": "e", "physicalnetwork": "q"}, 404, "there is no physical network 'q'"),
+    ("viperflow/createphysicalport", {"name": "", "physicalnetwork": "p"}, 400, "name is '', but must be text"),
+    ("viperflow/createphysicalport", {"name": "e", "physicalnetwork": "p", "vhost": "\n"}, 400, "vhost is "),
+    ("viperflow/createphysicalport", {"name": "e", "physicalnetwork": "p", "version": "1"}, 400, "version is '1'"),
+    ("viperflow/createphysicalports", {"ports": [{"physicalnetwork": "p"}]}, 400, "ports[0].name is missing"),
+    ("viperflow/updatephysicalport", {"name": "e"}, 404, "name: there is no physical port 'e'"),
+    ("viperflow/updatephysicalport", {"name": "e", "physicalnetwork": "p"}, 400, "must be absent: the physical"),
+    ("viperflow/updatephysicalports", {"ports": [{"systemid": "h"}]}, 400, "ports[0].name is missing"),
+    ("viperflow/deletephysicalport", {"name": "e", "bridge": ""}, 400, "bridge is '', but must be text"),
+    ("viperflow/deletephysicalport", {"name": "e"}, 404, "name: there is no physical port 'e'"),
+    ("viperflow/deletephysicalports", {"ports": [{"name": "e"}, {"name": "e", "vhost": ""}]}, 400,
+     "ports[1].name is 'e', which ports[0].name is already"),
+    ("viperflow/listphysicalports", {"name": "\n"}, 400, "name is '\\n', but must be text"),
     ("viperflow/deletephysicalnetwork", {"id": "p"}, 409, "id: physical network 'p' still has the logical network"),
     ("viperflow/deletelogicalnetwork", {"id": "n"}, 409, "id: logical network 'n' still has the logical port 'a'"),
     ("viperflow/deletesubnet", {"id": "s"}, 409, "id: subnet 's' still has the address '10.0.0.9'"),

@@ -13,7 +13,7 @@ import pytest
 from peers.controller import Controller
 from peers.every_api import Inside, Over, Row
 from peers.every_module import EMBEDDED, KNOWN, everything, name
-from peers.service_rows import FILES, GOOD, MODULES, REMOTE, SERVERS, SWITCHES, objects_of
+from peers.service_rows import FILES, GOOD, MODULES, PHYSICAL_PORTS, REMOTE, SERVERS, SWITCHES, objects_of
 from peers.session_rows import SESSIONS
 from peers.store_rows import EMBEDDED_STORE, OBJECTS, values
 from vlcp.server.config import parse
@@ -26,6 +26,7 @@ TABLE: list[Row] = [
     *EMBEDDED_STORE,
     *OBJECTS,
     *(row for kind in GOOD for row in objects_of(kind)),
+    *PHYSICAL_PORTS,
     *MODULES,
     *SERVERS,
     *SWITCHES,
@@ -39,6 +40,7 @@ TABLE: list[Row] = [
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     with everything(tmp_path_factory.mktemp("every")) as running:
         running.result("viperflow/createphysicalnetwork", type="local", id="p")
+        running.result("viperflow/createphysicalnetwork", type="wired", id="w")
         running.result("viperflow/createlogicalnetwork", physicalnetwork="p", id="n")
         yield running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from unit.model.calls import Calls
 from unit.model.dictstore import DictStore, DictView, directories
 from vlcp.model import codec, keys
-from vlcp.model.addresses import format_address, parse_address
+from vlcp.model.addresses import format_address, parse_address, parse_prefix
 from vlcp.model.errors import InUseError, ModelError
-from vlcp.model.objects import LogicalNetwork, LogicalPort, NetworkPort, PhysicalNetwork, Subnet
+from vlcp.model.objects import LogicalNetwork, LogicalPort, NetworkPort, PhysicalNetwork, PhysicalPort, Subnet
 from vlcp.store.contract import Committed, Conflict, Preconditions
 from vlcp.store.memory import MemoryBackend
 from vlcp.store.mirror import Mirror
@@ -25,19 +25,36 @@ from vlcp.store.transaction import Transactor
 ids = st.sampled_from(["a", "b", "c.d", "e/f"])
 networks = st.sampled_from(["n", "m"])
 ADDRESSES = [format_address(parse_address("10.0.0.0") + i) for i in range(9)]
+macs = st.sampled_from(["02:00:00:00:aa:01", "02:00:00:00:aa:02"])
 port = st.fixed_dictionaries(
     {"logicalnetwork": networks},
     optional={
         "id": ids,
         "subnet": st.sampled_from(["s", "t"]),
         "ip_address": st.sampled_from(ADDRESSES),
-        "mac_address": st.sampled_from(["02:00:00:00:aa:01", "02:00:00:00:aa:02"]),
+        "mac_address": macs,
     },
 )
 subnet = st.fixed_dictionaries(
     {"logicalnetwork": networks, "cidr": st.sampled_from(["10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28"])},
     optional={"id": st.sampled_from(["s", "t"]), "gateway": st.sampled_from(ADDRESSES)},
 )
+port_update = st.fixed_dictionaries(
+    {"id": ids}, optional={"ip_address": st.sampled_from(ADDRESSES), "mac_address": macs, "note": st.none()}
+)
+subnet_update = st.fixed_dictionaries(
+    {"id": st.sampled_from(["s", "t"])},
+    optional={
+        "cidr": st.sampled_from(["10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28", "10.0.0.0/30"]),
+        "gateway": st.sampled_from([*ADDRESSES, None]),
+        "allocated_start": st.sampled_from([*ADDRESSES, None]),
+        "allocated_end": st.sampled_from([*ADDRESSES, None]),
+    },
+)
+named = {"name": st.sampled_from(["eth0", "e.1"])}
+placed = {"vhost": st.sampled_from(["", "v.w"]), "systemid": st.sampled_from(["%", "h/1"])}
+port_name = st.fixed_dictionaries(named, optional=placed)
+physical_port = st.fixed_dictionaries({**named, "physicalnetwork": st.just("w")}, optional=placed)
 few = {"min_size": 1, "max_size": 3}
 steps = st.one_of(
     st.tuples(st.just("ports"), st.lists(port, **few)),
@@ -45,6 +62,14 @@ steps = st.one_of(
     st.tuples(
         st.just("logical"), st.lists(st.fixed_dictionaries({"id": networks, "physicalnetwork": st.just("p")}))
     ),
+    st.tuples(st.just("update_ports"), st.lists(port_update, **few)),
+    st.tuples(st.just("update_subnets"), st.lists(subnet_update, **few)),
+    st.tuples(
+        st.just("update_logical"),
+        st.lists(st.fixed_dictionaries({"id": networks}, optional={"mtu": st.none()})),
+    ),
+    st.tuples(st.just("physical_ports"), st.lists(physical_port, **few)),
+    st.tuples(st.just("delete_physical_ports"), st.lists(port_name, **few)),
     st.tuples(st.just("delete_ports"), st.lists(ids, **few)),
     st.tuples(st.just("delete_subnets"), st.lists(st.sampled_from(["s", "t"]), **few)),
     st.tuples(st.just("delete_logical"), st.lists(networks, **few)),
@@ -59,6 +84,9 @@ def expected_keys(objects: dict[str, Any]) -> dict[str, Any]:
         match stored:
             case PhysicalNetwork():
                 wanted |= {key: stored, keys.member(keys.PHYSICAL_NETWORKS, stored.id): ...}
+            case PhysicalPort():
+                directory = keys.physical_ports_of(stored.physicalnetwork)
+                wanted |= {key: stored, keys.member(directory, str(stored.port_name)): ...}
             case LogicalNetwork():
                 membership = keys.member(keys.logical_networks_of(stored.physicalnetwork), stored.id)
                 wanted |= {key: stored, membership: ..., keys.network_number(stored.number): stored.id}
@@ -83,11 +111,21 @@ def check(store: DictStore) -> None:
         assert keys.logical_network(stored.logicalnetwork) in objects
         if stored.subnet is not None:
             _check_address(stored, objects[keys.subnet(stored.subnet)])
+    _check_prefixes(stored for stored in objects.values() if isinstance(stored, Subnet))
     for taken in (
         Counter((stored.subnet, stored.ip_address) for stored in ports if stored.ip_address),
         Counter((stored.logicalnetwork, stored.mac_address) for stored in ports),
     ):
         assert set(taken.values()) <= {1}
+
+
+def _check_prefixes(subnets: Iterable[Subnet]) -> None:
+    """Those of one network do not overlap."""
+    taken: Counter[tuple[str, int]] = Counter()
+    for subnet in subnets:
+        prefix = parse_prefix(subnet.cidr)
+        taken.update((subnet.logicalnetwork, number) for number in range(prefix.network, prefix.last + 1))
+    assert set(taken.values()) <= {1}
 
 
 def _check_address(port: LogicalPort, subnet: Subnet) -> None:
@@ -102,6 +140,7 @@ async def take_away(calls: Calls) -> None:
     await calls.delete_ports(*[each["id"] for each in await calls.list_ports()])
     await calls.delete_subnets(*[each["id"] for each in await calls.list_subnets()])
     await calls.delete_logical(*[each["id"] for each in await calls.list_logical()])
+    await calls.delete_physical_ports(*await calls.list_physical_ports())
     await calls.delete_physical(*[each["id"] for each in await calls.list_physical()])
 
 
@@ -109,6 +148,7 @@ async def play(history: list[tuple[str, list[Any]]]) -> None:
     store = DictStore()
     calls = Calls(store)
     await calls.small_network(cidr="10.0.0.0/29")
+    await calls.physical({"id": "w", "type": "wired"})
     for name, arguments in history:
         before = dict(store.contents)
         try:
@@ -153,6 +193,17 @@ async def test_a_large_batch_takes_few_rounds() -> None:
     rounds["ports"] = store.rounds
     listed = await calls.list_ports()
     rounds["list of ports"] = store.rounds
+    await calls.update_ports(
+        *({"id": each["id"], "ip_address": f"10.0.0.{2 + i % 100}"} for i, each in enumerate(listed))
+    )
+    rounds["changes of ports"] = store.rounds
+    await calls.update_subnets(
+        *({"id": f"s{i}", "cidr": "10.0.0.0/25", "gateway": "10.0.0.1"} for i in range(500)),
+        *({"id": f"s{i}", "allocated_end": "10.0.0.251"} for i in range(500, 1000)),
+    )
+    rounds["changes of subnets"] = store.rounds
+    await calls.update_logical(*({"id": f"n{i}", "mtu": 1400} for i in range(1000)))
+    rounds["changes of logical networks"] = store.rounds
     await calls.delete_ports(*[each["id"] for each in listed])
     rounds["deletion of ports"] = store.rounds
     assert rounds == {
@@ -160,6 +211,9 @@ async def test_a_large_batch_takes_few_rounds() -> None:
         "subnets": 1,
         "ports": 3,
         "list of ports": 4,
+        "changes of ports": 2,
+        "changes of subnets": 2,
+        "changes of logical networks": 2,
         "deletion of ports": 2,
     }
 
@@ -237,6 +291,27 @@ async def test_of_two_overlapping_subnets_created_at_once_one_is_refused(present
     with pytest.raises(InUseError, match=r"overlaps 10.9.0.0/16 of subnet 'fast'"):
         await slow.subnets({"id": "slow", "logicalnetwork": "n", "cidr": "10.9.0.0/24"})
     assert len(await slow.list_subnets()) == present + 1
+    for mirror in mirrors:
+        await mirror.stop()
+    await backend.close()
+
+
+async def test_a_port_that_is_created_while_its_subnet_shrinks_is_seen() -> None:
+    backend = RacedBackend()
+    await backend.open()
+    mirrors = [Mirror(backend, codec.decode) for _ in range(2)]
+    for mirror in mirrors:
+        await mirror.start()
+    slow, fast = (Calls(Transactor(backend, mirror, codec.encode)) for mirror in mirrors)
+    await slow.small_network()
+    await slow.ports({"logicalnetwork": "n", "subnet": "s"})
+    late = {"id": "late", "logicalnetwork": "n", "subnet": "s", "mac_address": "02:00:00:00:ff:01"}
+    backend.rival = lambda: fast.ports({**late, "ip_address": "10.0.0.200"})
+    with pytest.raises(InUseError, match=r"'late' has the address 10.0.0.200"):
+        await slow.update_subnets({"id": "s", "allocated_end": "10.0.0.99"})
+    backend.rival = lambda: fast.update_ports({"id": "late", "ip_address": "10.0.0.50"})
+    with pytest.raises(InUseError, match="which 'late' has"):
+        await slow.update_subnets({"id": "s", "gateway": "10.0.0.50"})
     for mirror in mirrors:
         await mirror.stop()
     await backend.close()

@@ -9,14 +9,18 @@ from sim.simulation import Simulation, port_writes
 from sim.tables import Entry, Key
 from vlcp.flow.features import arpresponder, dhcpserver, ioprocessing, l2switch
 from vlcp.flow.rules import Feature, feature_number
-from vlcp.model import keys
+from vlcp.flow.tables import Table
+from vlcp.model import keys, params, patches
+from vlcp.model.changes.logicalports import update_logical_ports
 from vlcp.model.objects import LogicalNetwork
 from vlcp.wire.openflow import (
     ApplyActions,
     FlowMod,
     FlowModCommand,
+    GotoTable,
     Match,
     Output,
+    SetField,
     encode_instructions,
     encode_match,
 )
@@ -60,6 +64,30 @@ async def test_a_deleted_port_takes_its_flows_with_it(sim: Simulation) -> None:
     await sim.put_ports("blue", 3)
     await sim.check()
     assert sim.fake.tables.flows == before
+
+
+async def test_ports_swap_their_addresses(sim: Simulation) -> None:
+    await sim.put_ports("red", 5, 6)
+    sim.plug(5)
+    sim.plug(6)
+    await some_ports(sim)
+    before = dict(sim.fake.tables.flows)
+    five, six = ({"mac_address": f"02:00:00:00:00:0{n}", "ip_address": f"10.0.0.{n}"} for n in (5, 6))
+    await change_ports(sim, {"id": "vm5", **six}, {"id": "vm6", **five})
+    await sim.check()
+    to_five = encode_match(Match(reg5=1, eth_dst=0x020000000005))
+    [key] = [key for key in before if key.table == Table.L2OUTPUT and key.match == to_five]
+    decide = ApplyActions((SetField("reg6", 6),))
+    assert sim.fake.tables.flows[key].instructions == encode_instructions((decide, GotoTable(Table.EGRESS)))
+    assert 0 < changes(sim) <= 8  # of each port: where frames to it leave, and ARP for and about its address
+    await change_ports(sim, {"id": "vm5", **five}, {"id": "vm6", **six})
+    await sim.check()
+    assert sim.fake.tables.flows == before
+
+
+async def change_ports(sim: Simulation, *ports: dict[str, str]) -> None:
+    """As the API does."""
+    await sim.transactor.run(update_logical_ports, patches.logical_ports(params.batch("ports", list(ports))))
 
 
 async def test_a_network_gets_another_number(sim: Simulation) -> None:

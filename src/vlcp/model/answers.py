@@ -47,6 +47,6 @@ def attribute(stored: Stored, name: str) -> Any:
     return getattr(stored, "extra", {}).get(name)
 
 
-def created(objects: Sequence[Stored], version: str) -> list[dict[str, Any]]:
-    """The answer to a create call; `version` is that of its commit."""
+def written(objects: Sequence[Stored], version: str) -> list[dict[str, Any]]:
+    """The answer to a create or update call; `version` is that of its commit."""
     return [flat(each, version) for each in objects]

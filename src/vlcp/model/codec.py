@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from vlcp.model.objects import LogicalNetwork, LogicalPort, PhysicalNetwork, Stored, StoredObject, Subnet
+from vlcp.model.objects import (
+    LogicalNetwork,
+    LogicalPort,
+    PhysicalNetwork,
+    PhysicalPort,
+    Stored,
+    StoredObject,
+    Subnet,
+)
 
 _encoder = msgspec.json.Encoder()
 _objects: msgspec.json.Decoder[Any] = msgspec.json.Decoder(StoredObject)
@@ -14,6 +22,7 @@ _plain = msgspec.json.Decoder()
 _TYPED = b'{"type":'
 _OBJECTS: dict[str, type[Stored]] = {
     "physicalnetwork": PhysicalNetwork,
+    "physicalport": PhysicalPort,
     "logicnetwork": LogicalNetwork,
     "subnet": Subnet,
     "logicalport": LogicalPort,

@@ -77,6 +77,11 @@ def identifier(value: Any) -> str:
     return _text(value, f"text of 1 to {_LONGEST_ID} printable characters", _LONGEST_ID)
 
 
+def identifier_or_empty(value: Any) -> str:
+    """A name that may be empty."""
+    return "" if value == "" else identifier(value)
+
+
 def _parsed(parse: Callable[[str], T], value: Any) -> T:
     try:
         return parse(value if isinstance(value, str) else "")

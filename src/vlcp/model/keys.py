@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 _UNESCAPED = {"+_": "+", "++": ".", "+-": "/"}
 _ESCAPED = re.compile(r"\+[_+-]")
@@ -18,6 +19,25 @@ PHYSICAL_NETWORKS = "viperflow/physicalnetworks/"
 
 NETWORK_NUMBERS = "viperflow/number/"
 """Directory of the numbers of logical networks: member <number> -> id of the logical network."""
+
+
+class PortName(NamedTuple):
+    """What names a physical port: `%` stands for every system id, bridge ..., the empty vhost for the default one."""
+
+    name: str
+    vhost: str = ""
+    systemid: str = "%"
+    bridge: str = "%"
+
+    def __str__(self) -> str:
+        """The last part of its key."""
+        return ".".join(map(escape, (self.vhost, self.systemid, self.bridge, self.name)))
+
+    @classmethod
+    def parse(cls, text: str) -> PortName:
+        """The name that `str` gave the text of."""
+        vhost, systemid, bridge, name = map(unescape, text.split("."))
+        return cls(name, vhost, systemid, bridge)
 
 
 @lru_cache(maxsize=4096)
@@ -34,6 +54,11 @@ def unescape(text: str) -> str:
 def physical_network(network: str) -> str:
     """A `PhysicalNetwork`."""
     return f"viperflow.physicalnetwork.{escape(network)}"
+
+
+def physical_port(port: PortName) -> str:
+    """A `PhysicalPort`."""
+    return f"viperflow.physicalport.{port}"
 
 
 def logical_network(network: str) -> str:
@@ -57,7 +82,7 @@ def logical_networks_of(physical_network_id: str) -> str:
 
 
 def physical_ports_of(physical_network_id: str) -> str:
-    """Directory of the physical ports of a physical network."""
+    """Directory of the physical ports of a physical network: member <text of its `PortName`>."""
     return f"{physical_network(physical_network_id)}/ports/"
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vlcp.model.keys import PortName
+
 Range = tuple[int, int]
 """First and last number, both included."""
 
@@ -43,6 +45,23 @@ class PhysicalNetwork(Stored, frozen=True, kw_only=True, tag="physicalnetwork"):
     vlanrange: tuple[Range, ...] | None = None
     vnirange: tuple[Range, ...] | None = None
     extra: dict[str, Any] = {}
+
+
+class PhysicalPort(Stored, frozen=True, kw_only=True, tag="physicalport"):
+    """A port of switches that a physical network is connected to; see `keys.PortName` for what names it."""
+
+    name: str
+    physicalnetwork: str
+    vhost: str = ""
+    systemid: str = "%"
+    bridge: str = "%"
+    created: int = 0
+    extra: dict[str, Any] = {}
+
+    @property
+    def port_name(self) -> PortName:
+        """What names it."""
+        return PortName(self.name, self.vhost, self.systemid, self.bridge)
 
 
 class LogicalNetwork(DhcpAttributes, frozen=True, kw_only=True, tag="logicalnetwork"):
@@ -102,4 +121,4 @@ class Listed(Stored, frozen=True, kw_only=True, tag="listed"):
     """A member of a directory of objects that says only that the object exists."""
 
 
-StoredObject = PhysicalNetwork | LogicalNetwork | Subnet | LogicalPort | NetworkPort | Listed
+StoredObject = PhysicalNetwork | PhysicalPort | LogicalNetwork | Subnet | LogicalPort | NetworkPort | Listed

@@ -7,16 +7,17 @@ parameter and its place: `mtu` in a call for one object, `ports[3].mtu` in a cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from vlcp.model import fields
 from vlcp.model.addresses import Prefix, format_address, parse_address, parse_prefix
 from vlcp.model.dhcpoptions import options
-from vlcp.model.errors import InvalidError
+from vlcp.model.errors import InUseError, InvalidError, ModelError
 from vlcp.model.fields import Field, NotAllowedError, shown
+from vlcp.model.keys import PortName
 from vlcp.model.kinds import Kinds, kind_of
-from vlcp.model.objects import LogicalNetwork, LogicalPort, PhysicalNetwork, Subnet
+from vlcp.model.objects import LogicalNetwork, LogicalPort, PhysicalNetwork, PhysicalPort, Subnet
 
 T = TypeVar("T")
 
@@ -48,6 +49,15 @@ class Query(NamedTuple):
     """Attribute -> value it must have; None: the attribute must be absent."""
 
 
+class PortQuery(NamedTuple):
+    """Which physical ports a list call wants: the one with a name, or all that match."""
+
+    name: PortName | None
+    parent: str | None
+    filters: Mapping[str, Any]
+    """As in `Query`."""
+
+
 _addresses = fields.nullable(fields.array(fields.address, of="IPv4 addresses"))
 _tag_range = fields.pair(
     fields.integer(1, (1 << 24) - 1), fields.integer(1, (1 << 24) - 1), of="[first, last], both numbers"
@@ -64,15 +74,22 @@ _DHCP: dict[str, Field[Any]] = {
     "mtu": fields.nullable(fields.integer(68, 65535)),
     "extra_dhcp_options": options,
 }
-"""Where None is allowed it says "do not send this"; with any other parameter it is the same as leaving it out."""
 
-_NULLABLE = _DHCP.keys() - {"extra_dhcp_options"}
+NULLABLE = _DHCP.keys() - {"extra_dhcp_options"}
+"""Where None says "do not send this"; with any other parameter of a create call it is the same as leaving it out."""
 
 PHYSICAL_NETWORK: Mapping[str, Field[Any]] = {
     "id": fields.identifier,
     "type": fields.identifier,
     "vlanrange": _tag_ranges,
     "vnirange": _tag_ranges,
+}
+PHYSICAL_PORT: Mapping[str, Field[Any]] = {
+    "physicalnetwork": fields.identifier,
+    "name": fields.identifier,
+    "vhost": fields.identifier_or_empty,
+    "systemid": fields.identifier,
+    "bridge": fields.identifier,
 }
 LOGICAL_NETWORK: Mapping[str, Field[Any]] = {
     "id": fields.identifier,
@@ -124,7 +141,7 @@ LOGICAL_PORT: Mapping[str, Field[Any]] = {
 }
 """The parameters of each kind of object, by the names that callers use."""
 
-_REFUSED = {
+REFUSED = {
     "created": "absent: the controller sets it",
     "version": "absent: the controller sets it",
     "router": "absent: connect a subnet to a router with vrouterapi/addrouterinterface",
@@ -151,25 +168,43 @@ def _item(path: str, value: Any) -> Item:
 
 def ids(items: Iterable[Item]) -> list[Placed[str]]:
     """The ids of a delete call; further attributes are ignored, so that objects can be given as they were listed."""
-    placed = [Placed(item.place, _required(item, "id", fields.identifier)) for item in items]
-    _distinct(placed, "id", lambda each: each)
+    placed = [Placed(item.place, required_value(item, "id", fields.identifier)) for item in items]
+    distinct(placed, "id", lambda each: each)
     return placed
 
 
 def query(known: Mapping[str, Field[Any]], parent: str | None, given: Mapping[str, Any]) -> Query:
     """The parameters of a list call: filters are read as the attribute would be. `parent` is a parameter's name."""
     wanted = {
-        name: value if value is None else _field(known.get(name, fields.json_value), name, value)
+        name: value if value is None else field_value(known.get(name, fields.json_value), name, value)
         for name, value in given.items()
     }
     above = wanted.pop(parent, None) if parent is not None else None
     return Query(wanted.pop("id", None), above, wanted)
 
 
+def port_query(given: Mapping[str, Any]) -> PortQuery:
+    """The parameters of a list call for physical ports.
+
+    `given` has all that names a port. With a name it is one port; without, the rest filters unless it is a default.
+    """
+    own_id, parent, wanted = query(PHYSICAL_PORT, "physicalnetwork", given)
+    named = {name: wanted[name] for name in PortName._fields}
+    filters = {name: value for name, value in wanted.items() if name not in named}
+    if own_id is not None:
+        filters["id"] = own_id  # an attribute like any other
+    if named["name"] is not None:
+        return PortQuery(PortName(**named), parent, filters)
+    defaults = PortName._field_defaults
+    return PortQuery(
+        None, parent, filters | {name: value for name, value in named.items() if value != defaults.get(name)}
+    )
+
+
 def physical_networks(items: Sequence[Item], kinds: Kinds, now: int) -> list[Placed[PhysicalNetwork]]:
     """The physical networks to be created, each as its kind allows it."""
     placed = [Placed(item.place, _physical_network(item, now)) for item in items]
-    _distinct(placed, "id", lambda network: network.id)
+    distinct(placed, "id", lambda network: network.id)
     for place, network in placed:
         kind = kind_of(network, kinds, f"{place}type")
         try:
@@ -184,6 +219,35 @@ def _physical_network(item: Item, now: int) -> PhysicalNetwork:
     return PhysicalNetwork(kind=values.pop("type"), created=now, **values)
 
 
+def physical_ports(items: Sequence[Item], now: int) -> list[Placed[PhysicalPort]]:
+    """The physical ports to be created."""
+    placed = [
+        Placed(
+            item.place,
+            PhysicalPort(created=now, **_attributes(item, PHYSICAL_PORT, "physicalnetwork", "name")),
+        )
+        for item in items
+    ]
+    distinct(placed, "name", lambda port: port.port_name[::-1])
+    return placed
+
+
+def port_names(items: Iterable[Item]) -> list[Placed[PortName]]:
+    """Which physical ports a call means; further attributes are ignored, as in `ids`."""
+    placed = [Placed(item.place, port_name(item)) for item in items]
+    distinct(placed, "name", lambda name: name[::-1])
+    return placed
+
+
+def port_name(item: Item) -> PortName:
+    """What names one physical port."""
+    given = {name: value for name in PortName._fields if (value := item.value.get(name)) is not None}
+    values = {
+        name: field_value(PHYSICAL_PORT[name], name, value, item.place) for name, value in given.items()
+    }
+    return PortName(**{"name": required_value(item, "name", fields.identifier), **values})
+
+
 def logical_networks(items: Sequence[Item], now: int) -> list[Placed[LogicalNetwork]]:
     """The logical networks to be created; their number is 0 for now."""
     placed = [
@@ -195,14 +259,14 @@ def logical_networks(items: Sequence[Item], now: int) -> list[Placed[LogicalNetw
         )
         for item in items
     ]
-    _distinct(placed, "id", lambda network: network.id)
+    distinct(placed, "id", lambda network: network.id)
     return placed
 
 
 def subnets(items: Sequence[Item], now: int) -> list[Placed[Subnet]]:
     """The subnets to be created, with the range of addresses that they hand out."""
     placed = [Placed(item.place, _subnet(item, now)) for item in items]
-    _distinct(placed, "id", lambda subnet: subnet.id)
+    distinct(placed, "id", lambda subnet: subnet.id)
     return placed
 
 
@@ -212,40 +276,50 @@ def _subnet(item: Item, now: int) -> Subnet:
     for attribute, default in zip(("allocated_start", "allocated_end"), prefix.hosts, strict=True):
         values.setdefault(attribute, format_address(default))
     subnet = Subnet(created=now, **values)
-    for attribute in ("gateway", "allocated_start", "allocated_end"):
-        _check_host(item.place + attribute, getattr(subnet, attribute), prefix)
-    if parse_address(subnet.allocated_start) > parse_address(subnet.allocated_end):
-        raise InvalidError(
-            f"{item.place}allocated_start is {subnet.allocated_start}, but must not be"
-            f" above allocated_end, {subnet.allocated_end}"
-        )
-    _check_host_configs(item.place, subnet)
+    check_subnet(item.place, subnet, SUBNET)
     return subnet
 
 
-def _check_host(where: str, address: str | None, prefix: Prefix) -> None:
+def check_subnet(place: str, subnet: Subnet, given: Container[str]) -> None:
+    """Whether the attributes of a subnet go together.
+
+    `given` are the attributes that the request has: `InvalidError` for one of them, `InUseError` for one of before.
+    """
+    prefix = parse_prefix(subnet.cidr)
+    for attribute in ("gateway", "allocated_start", "allocated_end"):
+        _check_host(_wrong(attribute in given), place + attribute, getattr(subnet, attribute), prefix)
+    if parse_address(subnet.allocated_start) > parse_address(subnet.allocated_end):
+        raise InvalidError(
+            f"{place}allocated_start is {subnet.allocated_start}, but must not be"
+            f" above allocated_end, {subnet.allocated_end}"
+        )
+    error = _wrong("pre_host_config" in given)
+    for index, entry in enumerate(subnet.pre_host_config):
+        own = parse_prefix(entry.get("cidr") or subnet.cidr)
+        for attribute in ("gateway", "local_address"):
+            _check_host(error, f"{place}pre_host_config[{index}].{attribute}", entry.get(attribute), own)
+
+
+def _wrong(given: bool) -> type[ModelError]:
+    return InvalidError if given else InUseError
+
+
+def _check_host(error: type[ModelError], where: str, address: str | None, prefix: Prefix) -> None:
     """Whether a machine in the prefix may have the address."""
     first, last = prefix.hosts
     if address is not None and not first <= parse_address(address) <= last:
-        raise InvalidError(
+        raise error(
             f"{where} is {address}, but must be from {format_address(first)} to {format_address(last)}"
             f" to be a machine's address in {prefix}"
         )
 
 
-def _check_host_configs(place: str, subnet: Subnet) -> None:
-    for index, entry in enumerate(subnet.pre_host_config):
-        prefix = parse_prefix(entry.get("cidr") or subnet.cidr)
-        for attribute in ("gateway", "local_address"):
-            _check_host(f"{place}pre_host_config[{index}].{attribute}", entry.get(attribute), prefix)
-
-
 def logical_ports(items: Sequence[Item], now: int) -> list[Placed[LogicalPort]]:
     """The logical ports to be created; those in a subnet may still lack an address."""
     placed = [Placed(item.place, _logical_port(item, now)) for item in items]
-    _distinct(placed, "id", lambda port: port.id)
-    _distinct(placed, "mac_address", lambda port: (port.logicalnetwork, port.mac_address))
-    _distinct(placed, "ip_address", lambda port: port.ip_address and (port.subnet, port.ip_address))
+    distinct(placed, "id", lambda port: port.id)
+    distinct(placed, "mac_address", lambda port: (port.logicalnetwork, port.mac_address))
+    distinct(placed, "ip_address", lambda port: port.ip_address and (port.subnet, port.ip_address))
     return placed
 
 
@@ -260,20 +334,20 @@ def _logical_port(item: Item, now: int) -> LogicalPort:
 
 def _attributes(item: Item, known: Mapping[str, Field[Any]], *required: str) -> dict[str, Any]:
     """Known parameters with their values checked, the others under `extra`."""
-    values: dict[str, Any] = {name: _required(item, name, known[name]) for name in required}
+    values: dict[str, Any] = {name: required_value(item, name, known[name]) for name in required}
     extra: dict[str, Any] = {}
     for name, value in item.value.items():
         if name in known:
-            if name not in required and (value is not None or name in _NULLABLE):
-                values[name] = _field(known[name], name, value, item.place)
-        elif name in _REFUSED:
-            raise NotAllowedError(value, _REFUSED[name], name).at(item.place)
+            if name not in required and (value is not None or name in NULLABLE):
+                values[name] = field_value(known[name], name, value, item.place)
+        elif name in REFUSED:
+            raise NotAllowedError(value, REFUSED[name], name).at(item.place)
         else:
             extra[name] = value
-    return {**values, "extra": _extra(extra, item.place)}
+    return {**values, "extra": extra_values(extra, item.place)}
 
 
-def _extra(values: dict[str, Any], place: str) -> dict[str, Any]:
+def extra_values(values: dict[str, Any], place: str) -> dict[str, Any]:
     """Attributes that nobody here interprets, if they can be stored."""
     try:
         return cast(dict[str, Any], fields.json_value(values))
@@ -281,13 +355,14 @@ def _extra(values: dict[str, Any], place: str) -> dict[str, Any]:
         raise error.at(place) from None
 
 
-def _required(item: Item, name: str, field: Field[T]) -> T:
+def required_value(item: Item, name: str, field: Field[T]) -> T:
+    """The value of a parameter that must be given."""
     if item.value.get(name) is None:
         raise InvalidError(f"{item.place}{name} is missing")
-    return _field(field, name, item.value[name], item.place)
+    return field_value(field, name, item.value[name], item.place)
 
 
-def _field(field: Field[T], name: str, value: Any, place: str = "") -> T:
+def field_value(field: Field[T], name: str, value: Any, place: str = "") -> T:
     """The value of one parameter; `InvalidError` names it."""
     try:
         return field(value)
@@ -295,7 +370,7 @@ def _field(field: Field[T], name: str, value: Any, place: str = "") -> T:
         raise error.below(name).at(place) from None
 
 
-def _distinct(placed: Sequence[Placed[T]], name: str, key: Callable[[T], Hashable]) -> None:
+def distinct(placed: Sequence[Placed[T]], name: str, key: Callable[[T], Hashable]) -> None:
     """Whether no two objects of the request have the same key; None is no key."""
     seen: dict[Hashable, str] = {}
     for place, value in placed:

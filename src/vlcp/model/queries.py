@@ -7,20 +7,35 @@ however many objects a level has.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from vlcp.derive.view import UnreadableError, View
 from vlcp.model import keys
 from vlcp.model.answers import attribute, flat
 from vlcp.model.changes.outcome import ChangeView, Outcome, members_of
+from vlcp.model.keys import PortName
 from vlcp.model.objects import Stored
-from vlcp.model.params import Query
+from vlcp.model.params import PortQuery, Query
+
+T = TypeVar("T")
 
 
 def list_physical_networks(view: ChangeView, query: Query) -> Outcome:
     """The physical networks that match, sorted by id."""
     return _found(view, query, keys.physical_network, "", _physical_networks)
+
+
+def list_physical_ports(view: ChangeView, query: PortQuery) -> Outcome:
+    """The physical ports that match; `query.parent` is a physical network."""
+    found = [query.name] if query.name is not None else _physical_ports(view, query.parent)
+    wanted = query.filters if query.parent is None else {**query.filters, "physicalnetwork": query.parent}
+    return _matching(view, found, keys.physical_port, wanted, PortName._asdict)
+
+
+def _physical_ports(view: View, network: str | None) -> list[PortName]:
+    networks = _physical_networks(view) if network is None else [network]
+    return sorted(map(PortName.parse, members_of(view, map(keys.physical_ports_of, networks))))
 
 
 def list_logical_networks(view: ChangeView, query: Query) -> Outcome:
@@ -66,17 +81,28 @@ def _found(
     parent: str,
     every: Callable[[View], Iterable[str]],
 ) -> Outcome:
-    """The objects that match; `every` lists the ids to look at when the query names none.
-
-    One that cannot be understood is shown as `{"id": ..., "error": ...}`, whatever the filters: it may match.
-    """
+    """The objects that match; `every` lists the ids to look at when the query names none."""
     found = [query.id] if query.id is not None else sorted(every(view))
-    stored_keys = [key_of(each) for each in found]
     wanted = query.filters if query.parent is None else {**query.filters, parent: query.parent}
+    return _matching(view, found, key_of, wanted, lambda each: {"id": each})
+
+
+def _matching(
+    view: ChangeView,
+    found: Sequence[T],
+    key_of: Callable[[T], str],
+    wanted: Mapping[str, Any],
+    named: Callable[[T], dict[str, Any]],
+) -> Outcome:
+    """Those objects that match.
+
+    One that cannot be understood is shown as its name and `error`, whatever the filters: it may match.
+    """
+    stored_keys = [key_of(each) for each in found]
     answer: list[dict[str, Any]] = []
     for each, key, stored in zip(found, stored_keys, _readable(view, stored_keys), strict=True):
         if isinstance(stored, UnreadableError):
-            answer.append({"id": each, "error": str(stored)})
+            answer.append({**named(each), "error": str(stored)})
         elif stored is not None and _matches(stored, wanted.items()):
             answer.append(flat(stored, view.version(key)))
     return Outcome(answer=answer)

@@ -21,6 +21,7 @@ CONFIG = """
 proxy.kvstorage = 'vlcp.service.kvdb.embeddeddb.EmbeddedDB'
 module.embeddeddb.path = '{path}'
 """
+PLACE = ("vhost=''", "systemid='%'", "bridge='%'")
 LOCAL_MAC = re.compile(r"02(:[0-9a-f]{2}){5}")
 
 
@@ -166,21 +167,36 @@ async def test_parameters_are_those_of_the_module_list(call: Caller) -> None:
     assert shown == {
         "createphysicalnetwork": ["type='vlan'", "id=None", "**"],
         "createphysicalnetworks": ["networks"],
+        "updatephysicalnetwork": ["id", "**"],
+        "updatephysicalnetworks": ["networks"],
         "deletephysicalnetwork": ["id"],
         "deletephysicalnetworks": ["networks"],
         "listphysicalnetworks": ["id=None", "**"],
+        "createphysicalport": ["physicalnetwork", "name", *PLACE, "**"],
+        "createphysicalports": ["ports"],
+        "updatephysicalport": ["name", *PLACE, "**"],
+        "updatephysicalports": ["ports"],
+        "deletephysicalport": ["name", *PLACE],
+        "deletephysicalports": ["ports"],
+        "listphysicalports": ["name=None", "physicalnetwork=None", *PLACE, "**"],
         "createlogicalnetwork": ["physicalnetwork", "id=None", "**"],
         "createlogicalnetworks": ["networks"],
+        "updatelogicalnetwork": ["id", "**"],
+        "updatelogicalnetworks": ["networks"],
         "deletelogicalnetwork": ["id"],
         "deletelogicalnetworks": ["networks"],
         "listlogicalnetworks": ["id=None", "physicalnetwork=None", "**"],
         "createsubnet": ["logicalnetwork", "cidr", "id=None", "**"],
         "createsubnets": ["subnets"],
+        "updatesubnet": ["id", "**"],
+        "updatesubnets": ["subnets"],
         "deletesubnet": ["id"],
         "deletesubnets": ["subnets"],
         "listsubnets": ["id=None", "logicalnetwork=None", "**"],
         "createlogicalport": ["logicalnetwork", "id=None", "subnet=None", "**"],
         "createlogicalports": ["ports"],
+        "updatelogicalport": ["id", "**"],
+        "updatelogicalports": ["ports"],
         "deletelogicalport": ["id"],
         "deletelogicalports": ["ports"],
         "listlogicalports": ["id=None", "logicalnetwork=None", "**"],

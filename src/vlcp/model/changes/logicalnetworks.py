@@ -1,10 +1,10 @@
-"""Creating and deleting logical networks."""
+"""Creating, changing and deleting logical networks."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -12,43 +12,39 @@ from vlcp.derive.view import View
 from vlcp.model import keys
 from vlcp.model.changes.outcome import (
     Outcome,
+    WithKinds,
     deletion,
     fetch,
     fetch_with_members,
     must_be_unused,
     must_exist,
     must_not_exist,
+    stored_objects,
 )
 from vlcp.model.fields import NotAllowedError
 from vlcp.model.kinds import Kinds, kind_of
 from vlcp.model.objects import Listed, LogicalNetwork, PhysicalNetwork
 from vlcp.model.params import Placed
+from vlcp.model.patches import Patch
 
 NUMBERS = 0x1FFFFFF
 """A network's number is one of 1 .. NUMBERS: 25 bits, since each network owns 64 group numbers on a switch."""
 
 
-class NewLogicalNetworks(NamedTuple):
-    """The logical networks to be created, and the kinds of physical networks that are loaded."""
-
-    networks: Sequence[Placed[LogicalNetwork]]
-    kinds: Kinds
-
-
-def create_logical_networks(view: View, new: NewLogicalNetworks) -> Outcome:
+def create_logical_networks(view: View, new: WithKinds[LogicalNetwork]) -> Outcome:
     """Create all of them or none, each with a number of its own.
 
     `MissingError` for an unknown physical network, `InUseError` for an id that is taken, `InvalidError` for what the
     kind of the physical network does not allow.
     """
-    numbers = [first_number(network.id) for _, network in new.networks]
-    known = fetch(view, [*_keys_read(new.networks), *map(keys.network_number, numbers)])
-    for placed in new.networks:
+    numbers = [first_number(network.id) for _, network in new.objects]
+    known = fetch(view, [*_keys_read(new.objects), *map(keys.network_number, numbers)])
+    for placed in new.objects:
         _check(placed, known, new.kinds)
     claimed = _claim_numbers(view, numbers)
     writes: dict[str, Any] = {}
     created = []
-    for (_, network), number in zip(new.networks, claimed, strict=True):
+    for (_, network), number in zip(new.objects, claimed, strict=True):
         numbered = msgspec.structs.replace(network, number=number)
         created.append(numbered)
         writes[keys.logical_network(network.id)] = numbered
@@ -78,11 +74,14 @@ def _check(placed: Placed[LogicalNetwork], known: dict[str, Any], kinds: Kinds) 
         network.physicalnetwork,
     )
     must_not_exist(known[keys.logical_network(network.id)], placed.at("id"), "logical network", network.id)
-    kind = kind_of(
-        carrier, kinds, f"{placed.at('physicalnetwork')}the type of physical network {carrier.id!r}"
-    )
+    _check_kind(placed, carrier, kinds, f"{placed.at('physicalnetwork')}the")
+
+
+def _check_kind(placed: Placed[LogicalNetwork], carrier: PhysicalNetwork, kinds: Kinds, the: str) -> None:
+    """Whether the kind of the physical network that carries it allows the network."""
+    kind = kind_of(carrier, kinds, f"{the} type of physical network {carrier.id!r}")
     try:
-        kind.check_logical_network(network)
+        kind.check_logical_network(placed.value)
     except NotAllowedError as error:
         raise error.at(placed.place) from None
 
@@ -108,6 +107,23 @@ def _claim_numbers(view: View, wanted: Sequence[int]) -> list[int]:
         for place, owner in zip(open_places, owners, strict=True):
             numbers[place] = candidates[place] if owner is None else None
     return [number for number in numbers if number is not None]
+
+
+def update_logical_networks(view: View, patches: WithKinds[Patch[str]]) -> Outcome:
+    """Change all of them or none.
+
+    `MissingError`, or `InvalidError` for what the kind of the physical network does not allow.
+    """
+    ids = [Placed(place, patch.id) for place, patch in patches.objects]
+    stored: list[LogicalNetwork] = stored_objects(view, ids, keys.logical_network, "logical network")
+    carriers = fetch(view, (keys.physical_network(network.physicalnetwork) for network in stored))
+    updated = []
+    for (place, patch), network in zip(patches.objects, stored, strict=True):
+        patched = Placed(place, patch.applied(network))
+        carrier = carriers[keys.physical_network(network.physicalnetwork)]
+        _check_kind(patched, carrier, patches.kinds, f"{patched.at('id')}the")
+        updated.append(patched.value)
+    return Outcome({keys.logical_network(network.id): network for network in updated}, answer=updated)
 
 
 def delete_logical_networks(view: View, ids: Sequence[Placed[str]]) -> Outcome:

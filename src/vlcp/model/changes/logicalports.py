@@ -1,4 +1,4 @@
-"""Creating and deleting logical ports, and giving them addresses."""
+"""Creating, changing and deleting logical ports, and giving them addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,11 +20,13 @@ from vlcp.model.changes.outcome import (
     fetch,
     must_exist,
     must_not_exist,
+    stored_objects,
     together,
 )
 from vlcp.model.errors import InUseError, InvalidError
 from vlcp.model.objects import LogicalPort, NetworkPort, Subnet
 from vlcp.model.params import Placed
+from vlcp.model.patches import Patch
 
 
 def create_logical_ports(view: ChangeView, ports: Sequence[Placed[LogicalPort]]) -> Outcome:
@@ -189,12 +191,85 @@ def address_name(address: int) -> str:
     return keys.escape(format_address(address))
 
 
+class _Changed(NamedTuple):
+    """A logical port before and after a change."""
+
+    place: str
+    before: LogicalPort
+    after: LogicalPort
+
+
+def update_logical_ports(view: View, patches: Sequence[Placed[Patch[str]]]) -> Outcome:
+    """Change all of them or none. Ports of one call may take over each other's addresses.
+
+    `MissingError`, `InUseError` for a MAC address or an IP address that is taken, `InvalidError` for an address that
+    the subnet does not hand out and for one that two ports want.
+    """
+    ids = [Placed(place, patch.id) for place, patch in patches]
+    stored: list[LogicalPort] = stored_objects(view, ids, keys.logical_port, "logical port")
+    changed = [
+        _Changed(place, port, patch.applied(port))
+        for (place, patch), port in zip(patches, stored, strict=True)
+    ]
+    before = {key: value for each in changed for key, value in _written(each.before)}
+    after = {key: value for each in changed for key, value in _written(each.after)}
+    different = [key for key in before | after if before.get(key) != after.get(key)]
+    moved = [each for each in changed if each.after.ip_address != each.before.ip_address]
+    known = fetch(view, [*different, *(keys.subnet(_subnet_of(each)) for each in moved)])
+    for each in moved:
+        if each.after.ip_address is not None:
+            subnet = known[keys.subnet(_subnet_of(each))]
+            _check_address(Placed(each.place, each.after), each.after.ip_address, subnet)
+    _check_claims(changed, known)
+    writes: dict[str, Any] = {keys.logical_port(each.after.id): each.after for each in changed}
+    writes |= {key: after.get(key) for key in different}
+    return Outcome(writes, answer=[each.after for each in changed])
+
+
+def _subnet_of(changed: _Changed) -> str:
+    """The subnet of a port that has an address now."""
+    port = changed.after
+    if port.subnet is None:
+        raise InvalidError(
+            f"{changed.place}ip_address is {port.ip_address}, but logical port {port.id!r} is in no subnet"
+        )
+    return port.subnet
+
+
+def _claims(port: LogicalPort) -> dict[str, str]:
+    """Attribute -> the key that claims its value."""
+    claims = {"mac_address": _mac_claim(port)}
+    if port.subnet is not None and port.ip_address is not None:
+        claims["ip_address"] = _address_claim(port.subnet, port.ip_address)
+    return claims
+
+
+def _check_claims(changed: Sequence[_Changed], known: Mapping[str, Any]) -> None:
+    """Whether each new address is free or given up in the same call, and wanted only once."""
+    kept: dict[str, str] = {}
+    given_up: set[str] = set()
+    for each in changed:
+        after = _claims(each.after)
+        for attribute, claim in _claims(each.before).items():
+            if after[attribute] == claim:
+                kept[claim] = each.after.id
+            else:
+                given_up.add(claim)
+    wanted: dict[str, str] = {}
+    for each in changed:
+        for attribute, claim in _claims(each.after).items():
+            if kept.get(claim) == each.after.id:
+                continue
+            text = f"{each.place}{attribute} is {getattr(each.after, attribute)}, which "
+            if claim in wanted:
+                raise InvalidError(f"{text}{wanted[claim]}{attribute} is already")
+            wanted[claim] = each.place
+            owner = kept.get(claim) or (None if claim in given_up else known[claim])
+            if owner is not None:
+                raise InUseError(f"{text}{owner!r} has in logical network {each.after.logicalnetwork!r}")
+
+
 def delete_logical_ports(view: View, ids: Sequence[Placed[str]]) -> Outcome:
     """Delete all of them or none, and free their addresses. `MissingError` for an id that does not exist."""
-    objects = [keys.logical_port(each) for _, each in ids]
-    known = fetch(view, objects)
-    ports: list[LogicalPort] = [
-        must_exist(known[key], placed.at("id"), "logical port", placed.value)
-        for key, placed in zip(objects, ids, strict=True)
-    ]
+    ports: list[LogicalPort] = stored_objects(view, ids, keys.logical_port, "logical port")
     return deletion(view, (key for port in ports for key, _ in _written(port)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vlcp.derive.view import PendingError, View
 from vlcp.model.errors import InUseError, MissingError
 from vlcp.model.keys import unescape
+from vlcp.model.kinds import Kinds
+from vlcp.model.params import Placed
 
 T = TypeVar("T")
 
@@ -23,6 +25,13 @@ class Outcome(NamedTuple):
     """Directories that must have no member."""
 
     answer: Any = None
+
+
+class WithKinds(NamedTuple, Generic[T]):
+    """The objects of a request that a kind of physical network has to agree with, and the kinds that are loaded."""
+
+    objects: Sequence[Placed[T]]
+    kinds: Kinds
 
 
 class ChangeView(View, Protocol):
@@ -84,6 +93,14 @@ def _ids(view: View, directory: str) -> list[str]:
 def deletion(view: View, gone: Iterable[str], empty: Iterable[str] = ()) -> Outcome:
     """The outcome that deletes these keys, if the directories `empty` are. One round of reads."""
     return Outcome(dict.fromkeys(fetch(view, gone)), frozenset(empty))
+
+
+def stored_objects(
+    view: View, placed: Sequence[Placed[str]], key: Callable[[str], str], what: str
+) -> list[Any]:
+    """The objects with these ids, all of which must exist. One round of reads."""
+    known = fetch(view, (key(each) for _, each in placed))
+    return [must_exist(known[key(each.value)], each.at("id"), what, each.value) for each in placed]
 
 
 def must_exist(value: T | None, at: str, what: str, object_id: str) -> T:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from vlcp.model.errors import InvalidError
-from vlcp.model.objects import LogicalNetwork, PhysicalNetwork
+from vlcp.model.objects import LogicalNetwork, PhysicalNetwork, PhysicalPort
 
 
 class Kind(Protocol):
-    """One kind of physical network. Both checks raise `NotAllowedError` with the attribute as its path."""
+    """One kind of physical network. All checks raise `NotAllowedError` with the attribute as its path."""
 
     @property
     def name(self) -> str:
@@ -19,6 +19,10 @@ class Kind(Protocol):
 
     def check_physical_network(self, network: PhysicalNetwork) -> None:
         """Whether a physical network of this kind may have these attributes."""
+        ...
+
+    def check_physical_port(self, port: PhysicalPort) -> None:
+        """Whether a physical network of this kind may have this physical port."""
         ...
 
     def check_logical_network(self, network: LogicalNetwork) -> None:

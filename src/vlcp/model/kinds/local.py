@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vlcp.model.fields import NotAllowedError
-from vlcp.model.objects import LogicalNetwork, PhysicalNetwork
+from vlcp.model.objects import LogicalNetwork, PhysicalNetwork, PhysicalPort
 
 
 class LocalKind:
@@ -15,6 +15,14 @@ class LocalKind:
         """There are no tags to hand out, so a range of them is a mistake."""
         _absent("vlanrange", network.vlanrange)
         _absent("vnirange", network.vnirange)
+
+    def check_physical_port(self, port: PhysicalPort) -> None:
+        """There is no wire that a port could be connected to."""
+        raise NotAllowedError(
+            port.physicalnetwork,
+            "a physical network of another type: one of type 'local' has no physical ports",
+            "physicalnetwork",
+        )
 
     def check_logical_network(self, network: LogicalNetwork) -> None:
         """Frames never leave the host, so they carry no tag."""

@@ -1,37 +1,37 @@
-"""The API of the network: physical and logical networks, subnets and logical ports."""
+"""The API of the network: physical networks and ports, logical networks, subnets and logical ports."""
 
 from __future__ import annotations
 
 import secrets
-import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from vlcp.model import answers, params, queries
+from vlcp.model import params, patches, queries
 from vlcp.model.changes.logicalnetworks import (
-    NewLogicalNetworks,
     create_logical_networks,
     delete_logical_networks,
+    update_logical_networks,
 )
-from vlcp.model.changes.logicalports import create_logical_ports, delete_logical_ports
-from vlcp.model.changes.outcome import ChangeView, Outcome
-from vlcp.model.changes.physicalnetworks import create_physical_networks, delete_physical_networks
-from vlcp.model.changes.subnets import create_subnets, delete_subnets
-from vlcp.model.kinds import Kinds
-from vlcp.model.params import Item, Placed, Query
-from vlcp.server.module import Module, api, depend
+from vlcp.model.changes.logicalports import create_logical_ports, delete_logical_ports, update_logical_ports
+from vlcp.model.changes.physicalnetworks import (
+    create_physical_networks,
+    delete_physical_networks,
+    update_physical_networks,
+)
+from vlcp.model.changes.physicalports import (
+    create_physical_ports,
+    delete_physical_ports,
+    update_physical_ports,
+)
+from vlcp.model.changes.subnets import create_subnets, delete_subnets, update_subnets
+from vlcp.model.params import Item
+from vlcp.server.module import api, depend
 from vlcp.service.kvdb.objectdb import ObjectDB
-from vlcp.service.sdn.networkdriver import NetworkDriver
-from vlcp.store.transaction import Transactor
-
-P = TypeVar("P")
-
-Answer = dict[str, Any]
-Dictionaries = list[dict[str, Any]]
+from vlcp.service.sdn.networkcalls import Answer, Dictionaries, NetworkCalls, completed, single, with_ids
 
 
 @depend(ObjectDB)
-class ViperFlow(Module):
+class ViperFlow(NetworkCalls):
     """Standard network model for L2 SDN.
 
     Every call is one transaction: all of it happens or nothing does. Attributes that are not known here are kept and
@@ -39,45 +39,24 @@ class ViperFlow(Module):
     contradicts the present state.
     """
 
-    owns = tuple(
-        f"vlcp.model.{name}"
-        for name in """answers params queries changes.logicalnetworks changes.logicalports changes.outcome
-        changes.physicalnetworks changes.subnets""".split()
+    owns = (
+        "vlcp.service.sdn.networkcalls",
+        *(
+            f"vlcp.model.{name}"
+            for name in """answers params patches queries changes.logicalnetworks changes.logicalports
+            changes.outcome changes.physicalnetworks changes.physicalports changes.subnets""".split()
+        ),
     )
 
     async def take_over(self, old: ViperFlow) -> None:
         """Everything is in the store; the calls under way end in the old code."""
-
-    @property
-    def _transactor(self) -> Transactor:
-        return self.dependency(ObjectDB).transactor
-
-    @property
-    def kinds(self) -> Kinds:
-        """The kinds of physical networks whose drivers are loaded."""
-        drivers = [module for module in self.server.modules.values() if isinstance(module, NetworkDriver)]
-        return {driver.kind.name: driver.kind for driver in drivers}
-
-    async def _create(self, change: Callable[[ChangeView, P], Outcome], request: P) -> list[Answer]:
-        result = await self._transactor.run(change, request)
-        return answers.created(result.answer, result.version)
-
-    async def _delete(
-        self, change: Callable[[ChangeView, Sequence[Placed[str]]], Outcome], items: Sequence[Item]
-    ) -> Answer:
-        await self._transactor.run(change, params.ids(items))
-        return dict(answers.DONE)
-
-    async def _list(self, find: Callable[[ChangeView, Query], Outcome], query: Query) -> list[Answer]:
-        answer: list[Answer] = (await self._transactor.run(find, query)).answer
-        return answer
 
     # Physical networks
 
     @api
     async def createphysicalnetwork(self, type: str = "vlan", id: str | None = None, **kwargs: Any) -> Answer:
         """Create a physical network; `type` is one whose driver is loaded. Without `id` it gets a UUID."""
-        [answer] = await self._create_physical_networks([_single(type=type, id=id, **kwargs)])
+        [answer] = await self._create_physical_networks([single(type=type, id=id, **kwargs)])
         return answer
 
     @api
@@ -86,24 +65,124 @@ class ViperFlow(Module):
         return await self._create_physical_networks(params.batch("networks", networks))
 
     async def _create_physical_networks(self, items: Sequence[Item]) -> list[Answer]:
-        placed = params.physical_networks(_with_ids(items), self.kinds, self._transactor.now())
-        return await self._create(create_physical_networks, placed)
+        placed = params.physical_networks(with_ids(items), self.kinds, self.transactor.now())
+        return await self.write(create_physical_networks, placed)
+
+    @api
+    async def updatephysicalnetwork(self, id: str, **kwargs: Any) -> Answer:
+        """Change attributes of a physical network; None takes one away. Its type stays."""
+        return await self.write_one(
+            update_physical_networks,
+            self.with_kinds(patches.physical_networks([single(id=id, **kwargs)])),
+        )
+
+    @api
+    async def updatephysicalnetworks(self, networks: Dictionaries) -> list[Answer]:
+        """Change several physical networks: dictionaries of the parameters of updatephysicalnetwork."""
+        return await self.write(
+            update_physical_networks,
+            self.with_kinds(patches.physical_networks(params.batch("networks", networks))),
+        )
 
     @api
     async def deletephysicalnetwork(self, id: str) -> Answer:
         """Delete a physical network that has no logical networks and no physical ports."""
-        return await self._delete(delete_physical_networks, [_single(id=id)])
+        return await self.delete(delete_physical_networks, params.ids([single(id=id)]))
 
     @api
     async def deletephysicalnetworks(self, networks: Dictionaries) -> Answer:
         """Delete several physical networks: dictionaries with the `id` of each."""
-        return await self._delete(delete_physical_networks, params.batch("networks", networks))
+        return await self.delete(delete_physical_networks, params.ids(params.batch("networks", networks)))
 
     @api
     async def listphysicalnetworks(self, id: str | None = None, **kwargs: Any) -> list[Answer]:
         """The physical networks that match `id` and all further attributes; None: the attribute is absent."""
         query = params.query(params.PHYSICAL_NETWORK, None, {"id": id, **kwargs})
-        return await self._list(queries.list_physical_networks, query)
+        return await self.find(queries.list_physical_networks, query)
+
+    # Physical ports
+
+    @api
+    async def createphysicalport(
+        self,
+        physicalnetwork: str,
+        name: str,
+        vhost: str = "",
+        systemid: str = "%",
+        bridge: str = "%",
+        **kwargs: Any,
+    ) -> Answer:
+        """Connect ports of switches to a physical network: those with this name, on every host and bridge by default.
+
+        `vhost`: of the OpenFlow connection. `systemid`: of the switch's database, `%` for any. `bridge`: a bridge's
+        name, `%` for any.
+        """
+        item = single(
+            physicalnetwork=physicalnetwork,
+            name=name,
+            vhost=vhost,
+            systemid=systemid,
+            bridge=bridge,
+            **kwargs,
+        )
+        [answer] = await self._create_physical_ports([item])
+        return answer
+
+    @api
+    async def createphysicalports(self, ports: Dictionaries) -> list[Answer]:
+        """Create several physical ports: dictionaries of the parameters of createphysicalport."""
+        return await self._create_physical_ports(params.batch("ports", ports))
+
+    async def _create_physical_ports(self, items: Sequence[Item]) -> list[Answer]:
+        placed = params.physical_ports(items, self.transactor.now())
+        return await self.write(create_physical_ports, self.with_kinds(placed))
+
+    @api
+    async def updatephysicalport(
+        self, name: str, vhost: str = "", systemid: str = "%", bridge: str = "%", **kwargs: Any
+    ) -> Answer:
+        """Change attributes of a physical port; None takes one away. Its physical network stays."""
+        item = single(name=name, vhost=vhost, systemid=systemid, bridge=bridge, **kwargs)
+        return await self.write_one(update_physical_ports, self.with_kinds(patches.physical_ports([item])))
+
+    @api
+    async def updatephysicalports(self, ports: Dictionaries) -> list[Answer]:
+        """Change several physical ports: dictionaries of the parameters of updatephysicalport."""
+        return await self.write(
+            update_physical_ports, self.with_kinds(patches.physical_ports(params.batch("ports", ports)))
+        )
+
+    @api
+    async def deletephysicalport(
+        self, name: str, vhost: str = "", systemid: str = "%", bridge: str = "%"
+    ) -> Answer:
+        """Delete a physical port."""
+        item = single(name=name, vhost=vhost, systemid=systemid, bridge=bridge)
+        return await self.delete(delete_physical_ports, params.port_names([item]))
+
+    @api
+    async def deletephysicalports(self, ports: Dictionaries) -> Answer:
+        """Delete several physical ports: dictionaries of the parameters of deletephysicalport."""
+        return await self.delete(delete_physical_ports, params.port_names(params.batch("ports", ports)))
+
+    @api
+    async def listphysicalports(
+        self,
+        name: str | None = None,
+        physicalnetwork: str | None = None,
+        vhost: str = "",
+        systemid: str = "%",
+        bridge: str = "%",
+        **kwargs: Any,
+    ) -> list[Answer]:
+        """The physical ports that match all attributes.
+
+        With `name` it is the one that createphysicalport made from the same `name`, `vhost`, `systemid` and `bridge`;
+        without it these three count when they are not left at their defaults.
+        """
+        given = {"name": name, "vhost": vhost, "systemid": systemid, "bridge": bridge, **kwargs}
+        query = params.port_query({"physicalnetwork": physicalnetwork, **given})
+        return await self.find(queries.list_physical_ports, query)
 
     # Logical networks
 
@@ -116,7 +195,7 @@ class ViperFlow(Module):
         DHCP attributes for its machines: mtu, dns_nameservers, domain_name, ntp_servers, lease_time (seconds or
         `infinite`), extra_dhcp_options ([[code or OPTION_name, value], ...]).
         """
-        item = _single(physicalnetwork=physicalnetwork, id=id, **kwargs)
+        item = single(physicalnetwork=physicalnetwork, id=id, **kwargs)
         [answer] = await self._create_logical_networks([item])
         return answer
 
@@ -126,18 +205,34 @@ class ViperFlow(Module):
         return await self._create_logical_networks(params.batch("networks", networks))
 
     async def _create_logical_networks(self, items: Sequence[Item]) -> list[Answer]:
-        placed = params.logical_networks(_with_ids(items), self._transactor.now())
-        return await self._create(create_logical_networks, NewLogicalNetworks(placed, self.kinds))
+        placed = params.logical_networks(with_ids(items), self.transactor.now())
+        return await self.write(create_logical_networks, self.with_kinds(placed))
+
+    @api
+    async def updatelogicalnetwork(self, id: str, **kwargs: Any) -> Answer:
+        """Change attributes of a logical network; None takes one away. Its physical network stays."""
+        return await self.write_one(
+            update_logical_networks,
+            self.with_kinds(patches.logical_networks([single(id=id, **kwargs)])),
+        )
+
+    @api
+    async def updatelogicalnetworks(self, networks: Dictionaries) -> list[Answer]:
+        """Change several logical networks: dictionaries of the parameters of updatelogicalnetwork."""
+        return await self.write(
+            update_logical_networks,
+            self.with_kinds(patches.logical_networks(params.batch("networks", networks))),
+        )
 
     @api
     async def deletelogicalnetwork(self, id: str) -> Answer:
         """Delete a logical network that has no subnets and no logical ports."""
-        return await self._delete(delete_logical_networks, [_single(id=id)])
+        return await self.delete(delete_logical_networks, params.ids([single(id=id)]))
 
     @api
     async def deletelogicalnetworks(self, networks: Dictionaries) -> Answer:
         """Delete several logical networks: dictionaries with the `id` of each."""
-        return await self._delete(delete_logical_networks, params.batch("networks", networks))
+        return await self.delete(delete_logical_networks, params.ids(params.batch("networks", networks)))
 
     @api
     async def listlogicalnetworks(
@@ -146,7 +241,7 @@ class ViperFlow(Module):
         """The logical networks that match `id`, `physicalnetwork` and all further attributes."""
         given = {"id": id, "physicalnetwork": physicalnetwork, **kwargs}
         query = params.query(params.LOGICAL_NETWORK, "physicalnetwork", given)
-        return await self._list(queries.list_logical_networks, query)
+        return await self.find(queries.list_logical_networks, query)
 
     # Subnets
 
@@ -161,7 +256,7 @@ class ViperFlow(Module):
         dhcp_server, and the DHCP attributes of createlogicalnetwork, which go before those of the network.
         """
         [answer] = await self._create_subnets(
-            [_single(logicalnetwork=logicalnetwork, cidr=cidr, id=id, **kwargs)]
+            [single(logicalnetwork=logicalnetwork, cidr=cidr, id=id, **kwargs)]
         )
         return answer
 
@@ -171,18 +266,28 @@ class ViperFlow(Module):
         return await self._create_subnets(params.batch("subnets", subnets))
 
     async def _create_subnets(self, items: Sequence[Item]) -> list[Answer]:
-        placed = params.subnets(_with_ids(items), self._transactor.now())
-        return await self._create(create_subnets, placed)
+        placed = params.subnets(with_ids(items), self.transactor.now())
+        return await self.write(create_subnets, placed)
+
+    @api
+    async def updatesubnet(self, id: str, **kwargs: Any) -> Answer:
+        """Change attributes of a subnet; None takes one away. Addresses that ports have must remain possible."""
+        return await self.write_one(update_subnets, patches.subnets([single(id=id, **kwargs)]))
+
+    @api
+    async def updatesubnets(self, subnets: Dictionaries) -> list[Answer]:
+        """Change several subnets: dictionaries of the parameters of updatesubnet."""
+        return await self.write(update_subnets, patches.subnets(params.batch("subnets", subnets)))
 
     @api
     async def deletesubnet(self, id: str) -> Answer:
         """Delete a subnet of which no address is taken."""
-        return await self._delete(delete_subnets, [_single(id=id)])
+        return await self.delete(delete_subnets, params.ids([single(id=id)]))
 
     @api
     async def deletesubnets(self, subnets: Dictionaries) -> Answer:
         """Delete several subnets: dictionaries with the `id` of each."""
-        return await self._delete(delete_subnets, params.batch("subnets", subnets))
+        return await self.delete(delete_subnets, params.ids(params.batch("subnets", subnets)))
 
     @api
     async def listsubnets(
@@ -191,7 +296,7 @@ class ViperFlow(Module):
         """The subnets that match `id`, `logicalnetwork` and all further attributes."""
         given = {"id": id, "logicalnetwork": logicalnetwork, **kwargs}
         query = params.query(params.SUBNET, "logicalnetwork", given)
-        return await self._list(queries.list_subnets, query)
+        return await self.find(queries.list_subnets, query)
 
     # Logical ports
 
@@ -204,7 +309,7 @@ class ViperFlow(Module):
         Without `id` it gets a UUID. Further parameters: mac_address (default: a random one), ip_address (default: the
         lowest free one of the subnet), hostname, and the DHCP attributes of createlogicalnetwork for this machine.
         """
-        item = _single(logicalnetwork=logicalnetwork, id=id, subnet=subnet, **kwargs)
+        item = single(logicalnetwork=logicalnetwork, id=id, subnet=subnet, **kwargs)
         [answer] = await self._create_logical_ports([item])
         return answer
 
@@ -214,19 +319,29 @@ class ViperFlow(Module):
         return await self._create_logical_ports(params.batch("ports", ports))
 
     async def _create_logical_ports(self, items: Sequence[Item]) -> list[Answer]:
-        complete = _with_mac_addresses(_with_ids(items))
-        placed = params.logical_ports(complete, self._transactor.now())
-        return await self._create(create_logical_ports, placed)
+        complete = _with_mac_addresses(with_ids(items))
+        placed = params.logical_ports(complete, self.transactor.now())
+        return await self.write(create_logical_ports, placed)
+
+    @api
+    async def updatelogicalport(self, id: str, **kwargs: Any) -> Answer:
+        """Change attributes of a logical port, its addresses too; None takes one away. Its network and subnet stay."""
+        return await self.write_one(update_logical_ports, patches.logical_ports([single(id=id, **kwargs)]))
+
+    @api
+    async def updatelogicalports(self, ports: Dictionaries) -> list[Answer]:
+        """Change several logical ports: dictionaries as for updatelogicalport. Ports may swap their addresses."""
+        return await self.write(update_logical_ports, patches.logical_ports(params.batch("ports", ports)))
 
     @api
     async def deletelogicalport(self, id: str) -> Answer:
         """Delete a logical port and free its addresses."""
-        return await self._delete(delete_logical_ports, [_single(id=id)])
+        return await self.delete(delete_logical_ports, params.ids([single(id=id)]))
 
     @api
     async def deletelogicalports(self, ports: Dictionaries) -> Answer:
         """Delete several logical ports: dictionaries with the `id` of each."""
-        return await self._delete(delete_logical_ports, params.batch("ports", ports))
+        return await self.delete(delete_logical_ports, params.ids(params.batch("ports", ports)))
 
     @api
     async def listlogicalports(
@@ -235,19 +350,7 @@ class ViperFlow(Module):
         """The logical ports that match `id`, `logicalnetwork` and all further attributes."""
         given = {"id": id, "logicalnetwork": logicalnetwork, **kwargs}
         query = params.query(params.LOGICAL_PORT, "logicalnetwork", given)
-        return await self._list(queries.list_logical_ports, query)
-
-
-def _single(**values: Any) -> Item:
-    """The object of a call for one."""
-    return Placed("", values)
-
-
-def _with_ids(items: Sequence[Item]) -> list[Item]:
-    """Each object with an id of its own; now, so that a change that runs again gives the same one."""
-    return [
-        item if item.value.get("id") is not None else _with(item, "id", str(uuid.uuid4())) for item in items
-    ]
+        return await self.find(queries.list_logical_ports, query)
 
 
 def _with_mac_addresses(items: Sequence[Item]) -> list[Item]:
@@ -255,10 +358,6 @@ def _with_mac_addresses(items: Sequence[Item]) -> list[Item]:
     return [
         item
         if item.value.get("mac_address") is not None
-        else _with(item, "mac_address", (b"\x02" + secrets.token_bytes(5)).hex(":"))
+        else completed(item, "mac_address", (b"\x02" + secrets.token_bytes(5)).hex(":"))
         for item in items
     ]
-
-
-def _with(item: Item, name: str, value: str) -> Item:
-    return Placed(item.place, {**item.value, name: value})
