@@ -11,6 +11,7 @@ import pytest
 
 from sim.fakeswitch import FakeSwitch
 from vlcp.flow.tables import PATH
+from vlcp.link.identity import Identified
 from vlcp.server.config import parse
 from vlcp.server.server import Server
 from vlcp.service.kvdb.objectdb import ObjectDB
@@ -29,11 +30,12 @@ module.openflowserver.url = 'unix://{directory}/of'
 """
 
 
-class Ovsdb:
+class Ovsdb(Identified):
     """The connection to an OVSDB server beside us, with one bridge at most."""
 
     def __init__(self, directory: Path) -> None:
         self.peer = f"unix://{directory}/db.sock"
+        self.identify("")
         self.target = f"unix:{directory}/of"
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
         self._tell: Callable[[list[RowChange]], None] = lambda changes: None
