@@ -237,7 +237,10 @@ class OpenflowManager(ConnectionUser[OpenFlowConnection]):
         return self._switches[datapath_id].ports if connected else None
 
     async def describe(self, datapath_id: int, vhost: str) -> None:
-        """Ask a switch that is connected for its ports. Raises `UnavailableError` when it is not any more."""
+        """Ask a switch that is connected for its ports. Raises `UnavailableError` when it is not any more.
+
+        If the ports never rest, what the switch has told of its own accord is what is known.
+        """
         connection, switch = self.find(datapath_id, 0, vhost), self._switches[datapath_id]
         for _ in range(DESCRIPTIONS):
             changes = switch.ports.changes

@@ -89,6 +89,7 @@ class OVSDBManager(ConnectionUser[OvsdbConnection]):
                 self._tell_bridges(connection)
             self.changes.tell()
 
+        connection.known_as = {"systemid": None}
         await connection.monitor(_DATABASE, MONITORED, apply)
         # Attached only now: the facts of an earlier connection hold until the database has been read.
         self._databases[connection] = database
