@@ -8,7 +8,7 @@ import asyncio
 import re
 import socket
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from vlcp.link.identity import Identified
@@ -90,7 +90,7 @@ class ConnectionUser(Module, Generic[C]):
         return self.datapaths(None)
 
     @api
-    def getallconnections(self, vhost: str | None = "") -> list[C]:
+    def getallconnections(self, vhost: str | None = "") -> Sequence[Identified]:
         """Return the connections in use, the oldest first.
 
         :param vhost: only those of this virtual host; '' for the default one, None for all
@@ -99,7 +99,7 @@ class ConnectionUser(Module, Generic[C]):
         return self.connections.all(vhost)
 
     @api
-    def getconnectionsbyendpoint(self, endpoint: str, vhost: str = "") -> list[C]:
+    def getconnectionsbyendpoint(self, endpoint: str, vhost: str = "") -> Sequence[Identified]:
         """Return the connections with a peer.
 
         :param endpoint: its IP address without port, or the path of the Unix socket; '' for all Unix sockets
@@ -114,7 +114,7 @@ class ConnectionUser(Module, Generic[C]):
     @api
     async def getconnectionsbyendpointname(
         self, name: str, vhost: str = "", timeout: Timeout = 30
-    ) -> list[C]:
+    ) -> Sequence[Identified]:
         """Return the connections with a peer.
 
         :param name: its domain name, or what getconnectionsbyendpoint takes
