@@ -9,7 +9,9 @@ import re
 import socket
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+import msgspec
 
 from vlcp.link.identity import Identified
 from vlcp.link.registry import Registry
@@ -21,6 +23,8 @@ from vlcp.service.connection.peerserver import BoundSettings, PeerServer
 
 C = TypeVar("C", bound=Identified)
 T = TypeVar("T")
+PortNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+"""A parameter: the number of an OpenFlow port. OVSDB has 16 bits of it."""
 
 
 class ConnectionUser(Module, Generic[C]):

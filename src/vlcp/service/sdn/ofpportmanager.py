@@ -11,9 +11,8 @@ from vlcp.datapath.ports import PortTable
 from vlcp.server.api import NotFoundError, api
 from vlcp.server.module import Module, depend
 from vlcp.server.waiting import Timeout
-from vlcp.service.connection.users import datapath_number
+from vlcp.service.connection.users import PortNumber, datapath_number
 from vlcp.service.sdn.ofpmanager import OpenflowManager
-from vlcp.service.sdn.ovsdbportmanager import PortNumber
 from vlcp.wire.ethernet import format_mac
 from vlcp.wire.openflow import PortDesc
 

@@ -5,19 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
-
-import msgspec
+from typing import Any
 
 from vlcp.datapath.interfaces import Record
 from vlcp.server.api import NotFoundError, UnavailableError, api
 from vlcp.server.module import Module, depend
 from vlcp.server.waiting import Timeout
-from vlcp.service.connection.users import datapath_number
+from vlcp.service.connection.users import PortNumber, datapath_number
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager, Owner
-
-PortNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
-"""A parameter: the number of an OpenFlow port. OVSDB has 16 bits of it."""
 
 
 @depend(OVSDBManager)

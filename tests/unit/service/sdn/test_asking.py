@@ -59,14 +59,15 @@ class World:
 
     async def database(self, datapath_id: int, vhost: str = "", system_id: str = "") -> Ovsdb:
         """A database that is connected, with one bridge."""
-        database: Any = Ovsdb(self.directory, vhost)
+        database = Ovsdb(self.directory, vhost)
+        connection: Any = database
         if system_id:
             database.put("Open_vSwitch", "o", {"external_ids": {"system-id": system_id}})
         database.put_bridge(datapath_id, "tcp:192.0.2.1")
         manager = self.server.module(OVSDBManager)
-        manager.spawn(manager._follow(database), name="ovsdb")
+        manager.spawn(manager._follow(connection), name="ovsdb")
         await until(lambda: manager.connections.get(database.id))
-        return database  # type: ignore[no-any-return]
+        return database
 
 
 async def until(condition: Callable[[], object]) -> None:
