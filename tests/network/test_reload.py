@@ -145,7 +145,7 @@ def test_a_feature_that_is_restarted_keeps_its_flows(network: EditedNetwork) -> 
         assert set(before) - set(after) == set(own_address_flows(before))
     assert ping.result.lost == 0
     status = network.controller.call("manager/status")
-    assert status["arpresponder"]["dependencies"] == ["l2switch", "openflowmanager"]
+    assert status["arpresponder"]["dependencies"] == ["l2switch", "openflowmanager", "openflowportmanager"]
     assert {name for name in since if status[name]["since"] > since[name]} == {"arpresponder", "dhcpserver"}
     network.controller.call("manager/unloadmodule", path=ARP)
     until(lambda: own_address_flows(network.dump()) == [])

@@ -14,13 +14,14 @@ Calls = tuple[tuple[str, Params], ...]
 
 
 class Over(NamedTuple):
-    """An API, called over HTTP: good parameters, a check of the effect, bad parameters, and what is answered to them.
+    """An API, called over HTTP: good parameters, a check of the effect, bad parameters, and what is answered to
+    them.
 
     The check gets the controller and the result. `before` are calls that the good one needs.
     """
 
     api: str
-    good: Params
+    good: Params | Callable[[Controller], Params]
     check: Check
     bad: Params
     status: int

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.controller import Controller, free_port
+from peers.database import DATAPATH, DatabaseBeside
 from sim.fakeswitch import FakeSwitch
 from vlcp.server.finder import find
 from vlcp.server.module import NoSuchModuleError
@@ -42,7 +43,7 @@ class SwitchBeside:
     """A switch that runs in a thread of its own."""
 
     def __init__(self, path: str) -> None:
-        self._switch = FakeSwitch(path, 0x1D)
+        self._switch = FakeSwitch(path, DATAPATH)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="switch")
         self._thread.start()
@@ -58,7 +59,7 @@ class SwitchBeside:
 
 @contextmanager
 def everything(directory: Path) -> Iterator[Controller]:
-    """A running controller with all of them and a switch. What listens, listens at places of its own."""
+    """A running controller with all of them, a switch and its database. What listens, listens at places of its own."""
     paths = [
         path for path in (*KNOWN["modules"], *KNOWN["proxies"], EMBEDDED) if path != ENDS and exists(path)
     ]
@@ -69,6 +70,8 @@ def everything(directory: Path) -> Iterator[Controller]:
         "module.remotecall.target_url_map": {"knowledge": (f"http://127.0.0.1:{port}",)},
         "module.openflowserver.url": f"unix://{directory}/openflow",
         "module.jsonrpcserver.url": f"unix://{directory}/jsonrpc",
+        "module.jsonrpcserver.vhost.database.ovsdb": True,
+        "module.jsonrpcserver.vhost.database.url": f"unix://{directory}/database",
         "module.console.telnetconsole": "tcp://127.0.0.1:0",
         "module.static.relativeroot": str(directory),
         **{
@@ -82,7 +85,11 @@ def everything(directory: Path) -> Iterator[Controller]:
     try:
         switch = SwitchBeside(f"{directory}/openflow")
         try:
-            yield running
+            database = DatabaseBeside(f"{directory}/database")
+            try:
+                yield running
+            finally:
+                database.end()
         finally:
             switch.end()
         assert "Traceback" not in running.log()

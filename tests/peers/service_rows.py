@@ -212,18 +212,6 @@ SERVERS: list[Row] = [
 ]
 
 
-# Switches
-
-SWITCHES: list[Row] = [
-    Over("openflowmanager/status", {}, lambda c, r: [(s["datapath_id"], s["connected"]) for s in r] == [
-        (f"{0x1d:016x}", True)], *NOTHING_TO_GIVE),
-    Over("openflowmanager/explain", {"cookie": "0x100000000000000"}, lambda c, r: r["feature"] == "ioprocessing",
-         {"cookie": "a flow"}, 400, "cookie: 'a flow' is not a number"),
-    Over("openflowmanager/lastacquiredtables", {}, lambda c, r: r[0] == r[1][""] and r[0][0][1] == 0,
-         {"vhost": 5}, 400, "parameter 'vhost': expected `str`"),
-]  # fmt: skip
-
-
 # Other controllers; here it is the same one
 
 

@@ -19,8 +19,6 @@ NOT_YET = frozenset(
     vlcp.service.sdn.freearp.FreeARP
     vlcp.service.sdn.icmpresponder.ICMPResponder
     vlcp.service.sdn.l3router.L3Router
-    vlcp.service.sdn.ofpportmanager.OpenflowPortManager
-    vlcp.service.sdn.ovsdbportmanager.OVSDBPortManager
     vlcp.service.sdn.plugins.networknativedriver.NetworkNativeDriver
     vlcp.service.sdn.plugins.networkvlandriver.NetworkVlanDriver
     vlcp.service.sdn.plugins.networkvxlandriver.NetworkVxlanDriver
@@ -38,15 +36,7 @@ MISSING = {
     "dhcpserver": "gettablerequest",
     "ioprocessing": "flowready",
     "l2switch": "gettablerequest",
-    "openflowmanager": """
-        getconnections getconnection waitconnection getdatapathids getalldatapathids getallconnections
-        getconnectionsbyendpoint getconnectionsbyendpointname getendpoints getallendpoints acquiretable
-        unacquiretable""",
-    "ovsdbmanager": """
-        getconnection waitconnection getdatapathids getalldatapathids getallconnections getbridges getbridge
-        getbridgebyuuid waitbridge waitbridgebyuuid getsystemids getallsystemids getconnectionbysystemid
-        waitconnectionbysystemid getconnectionsbyendpoint getconnectionsbyendpointname getendpoints
-        getallendpoints getallbridges getbridgeinfo waitbridgeinfo""",
+    "openflowmanager": "acquiretable unacquiretable",
 }
 """Module -> its APIs that are not there in this version."""
 

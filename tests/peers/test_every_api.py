@@ -13,9 +13,10 @@ import pytest
 from peers.controller import Controller
 from peers.every_api import Inside, Over, Row
 from peers.every_module import EMBEDDED, KNOWN, everything, name
-from peers.service_rows import FILES, GOOD, MODULES, PHYSICAL_PORTS, REMOTE, SERVERS, SWITCHES, objects_of
+from peers.service_rows import FILES, GOOD, MODULES, PHYSICAL_PORTS, REMOTE, SERVERS, objects_of
 from peers.session_rows import SESSIONS
 from peers.store_rows import EMBEDDED_STORE, OBJECTS, values
+from peers.switch_rows import SWITCHES
 from vlcp.server.config import parse
 from vlcp.server.server import Server
 
@@ -59,7 +60,8 @@ async def server() -> AsyncIterator[Server]:
 def test_good_input(controller: Controller, row: Over) -> None:
     for path, params in row.before:
         assert controller.call(path, **params).status == 200
-    assert row.check(controller, controller.result(row.api, **row.good))
+    good = row.good(controller) if callable(row.good) else row.good
+    assert row.check(controller, controller.result(row.api, **good))
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if isinstance(row, Inside)], ids=lambda row: row.api)

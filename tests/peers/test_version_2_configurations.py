@@ -80,8 +80,8 @@ NEEDS = {
 }
 """What 2.2.1 loads for a module, as its `manager/activemodules` tells."""
 ABSENT = {
-    "openflowportmanager", "ovsdbportmanager", "networknativedriver", "networkvlandriver",
-    "networkvxlandriver", "vxlancast", "icmpresponder", "l3router", "vrouterapi", "dockerplugin",
+    "networknativedriver", "networkvlandriver", "networkvxlandriver", "vxlancast", "icmpresponder", "l3router",
+    "vrouterapi", "dockerplugin",
 }  # fmt: skip
 """Modules of these files that this version does not have."""
 

@@ -1,11 +1,11 @@
 """From rows of OVSDB to facts of bridges: which interface with which `iface-id` is on which bridge, by which port.
 
-Columns: see ovs-vswitchd.conf.db(5), tables Bridge, Controller, Port and Interface.
+Columns: see ovs-vswitchd.conf.db(5), tables Open_vSwitch, Bridge, Controller, Port and Interface.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from vlcp.datapath.facts import Facts
@@ -15,14 +15,16 @@ from vlcp.flow.facts import Interface
 from vlcp.wire.ovsdb import RowChange
 
 MONITORED = {
+    "Open_vSwitch": ["external_ids"],
     "Bridge": ["name", "datapath_id", "ports", "controller"],
     "Controller": ["target"],
     "Port": ["interfaces"],
-    "Interface": ["name", "ofport", "external_ids"],
+    "Interface": ["name", "type", "ofport", "ifindex", "external_ids"],
 }
 """Tables and columns that `Interfaces.apply` needs."""
 
 Row = Mapping[str, Any]
+Record = dict[str, Any]
 Location = tuple[int, str]
 """Datapath id and iface-id."""
 
@@ -33,6 +35,14 @@ class Bridge(NamedTuple):
     datapath_id: int
     name: str
     controllers: frozenset[str]
+    uuid: str
+
+
+class _Ports(NamedTuple):
+    """UUIDs of the interfaces of one bridge that have an OpenFlow port."""
+
+    by_name: dict[str, str]
+    by_number: dict[int, str]
 
 
 class Interfaces:
@@ -45,6 +55,8 @@ class Interfaces:
         self._located: dict[str, tuple[Location, Interface]] = {}
         self._at: dict[Location, dict[str, Interface]] = {}
         self._attached: dict[int, Facts] = {}
+        self._ports: dict[int, _Ports] = {}
+        """Datapath id -> the ports, of bridges that were asked for since the last change."""
 
     def attach(self, datapath_id: int, facts: Facts) -> None:
         """Keep these facts up to date; what they said before of interfaces is replaced."""
@@ -64,15 +76,82 @@ class Interfaces:
         """Every bridge that has a datapath id."""
         targets = {uuid: row["target"] for uuid, row in self._rows["Controller"].items()}
         found = []
-        for row in self._rows["Bridge"].values():
+        for uuid, row in self._rows["Bridge"].items():
             number = _datapath_id(row)
             if number is not None:
                 told = frozenset(targets[uuid] for uuid in _uuids(row, "controller") if uuid in targets)
-                found.append(Bridge(number, row["name"], told))
+                found.append(Bridge(number, row["name"], told, uuid))
         return found
+
+    @property
+    def system_id(self) -> str | None:
+        """What the database calls its machine, `external_ids:system-id`."""
+        rows = self._rows["Open_vSwitch"].values()
+        return next((row["external_ids"].get("system-id") for row in rows), None)
+
+    def bridge(self, datapath_id: int) -> Bridge | None:
+        """The bridge with this datapath id."""
+        return next((bridge for bridge in self.bridges() if bridge.datapath_id == datapath_id), None)
+
+    def ports(self, datapath_id: int) -> list[Record]:
+        """The interfaces of a bridge that have an OpenFlow port, by its number.
+
+        A record has `name`, `ofport`, `_uuid`, `external_ids`, `ifindex` (None: none), `type`, and as `id` the
+        `iface-id` or None.
+        """
+        return [self._record(uuid) for uuid in self._indexed(datapath_id).by_number.values()]
+
+    def port_named(self, datapath_id: int, name: str) -> Record | None:
+        """The port of a bridge with this name."""
+        uuid = self._indexed(datapath_id).by_name.get(name)
+        return None if uuid is None else self._record(uuid)
+
+    def port_numbered(self, datapath_id: int, number: int) -> Record | None:
+        """The port of a bridge with this number."""
+        uuid = self._indexed(datapath_id).by_number.get(number)
+        return None if uuid is None else self._record(uuid)
+
+    def port_of(self, iface_id: str) -> tuple[int, Record] | None:
+        """The datapath id and the record of a port that has an `iface-id`; of several the one that is used."""
+        for datapath_id in self.datapaths():
+            chosen = self._chosen((datapath_id, iface_id))
+            if chosen is not None and chosen.ofport is not None:
+                candidates = self._at[datapath_id, iface_id]
+                return datapath_id, self._record(next(u for u, each in candidates.items() if each is chosen))
+        return None
+
+    def _indexed(self, datapath_id: int) -> _Ports:
+        if datapath_id not in self._ports:
+            ports = _Ports({}, {})
+            for ofport, name, uuid in sorted(self._numbered(datapath_id)):
+                ports.by_name[name] = ports.by_number[ofport] = uuid
+            self._ports[datapath_id] = ports
+        return self._ports[datapath_id]
+
+    def _numbered(self, datapath_id: int) -> Iterator[tuple[int, str, str]]:
+        bridge = self.bridge(datapath_id)
+        for port in _uuids(self._rows["Bridge"][bridge.uuid] if bridge else None, "ports"):
+            for uuid in _uuids(self._rows["Port"].get(port), "interfaces"):
+                row = self._rows["Interface"].get(uuid)
+                if row is not None and row["ofport"] and row["ofport"] > 0:
+                    yield row["ofport"], row["name"], uuid
+
+    def _record(self, uuid: str) -> Record:
+        row = self._rows["Interface"][uuid]
+        external_ids = dict(row["external_ids"])
+        return {
+            "name": row["name"],
+            "ofport": row["ofport"],
+            "_uuid": uuid,
+            "external_ids": external_ids,
+            "ifindex": row.get("ifindex"),
+            "type": row.get("type", ""),
+            "id": external_ids.get("iface-id"),
+        }
 
     def apply(self, changes: Iterable[RowChange]) -> None:
         """Take changes of rows, in their order."""
+        self._ports.clear()
         touched: set[str] = set()
         for change in changes:
             touched |= self._apply(change)
@@ -91,7 +170,7 @@ class Interfaces:
             rows[uuid] = now
         if table == "Interface":
             return {uuid}
-        if table == "Controller":
+        if table in ("Controller", "Open_vSwitch"):
             return set()
         if table == "Port":
             return _reassign(self._port_of, uuid, _uuids(before, "interfaces"), _uuids(now, "interfaces"))

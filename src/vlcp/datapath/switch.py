@@ -23,6 +23,7 @@ from vlcp.datapath.derivation import FREEZE_AFTER, Derivation, OpenStore
 from vlcp.datapath.facts import Facts
 from vlcp.datapath.install import Installer
 from vlcp.datapath.packets import answer, packet_out
+from vlcp.datapath.ports import PortTable
 from vlcp.datapath.tables import Desired, Installed, Protection
 from vlcp.derive.plain import PlainView
 from vlcp.derive.plan import Plan
@@ -68,6 +69,7 @@ class Switch:
         self._working = False
         self._problem = ""
         self.facts = Facts(self._news.set)
+        self.ports = PortTable()
         self._open_store = open_store
         self._derivation = self._derive({})
         self._next: Derivation | None = None
@@ -164,10 +166,15 @@ class Switch:
     def connected(self, connection: OpenFlowConnection, ports: Iterable[PortDesc]) -> None:
         """The switch is connected now, with these ports."""
         self._connections.append(connection)
-        here = {port.number: fact_keys.Port(port.name, port.mac) for port in ports}
+        self.describe(ports)
+        self._news.set()
+
+    def describe(self, ports: Iterable[PortDesc]) -> None:
+        """The switch has these ports and no others."""
+        self.ports.replace(ports)
+        here = {port.number: fact_keys.Port(port.name, port.mac) for port in self.ports.all()}
         self.facts.replace(fact_keys.PORTS, here, fact_keys.port)
         self.facts.set(fact_keys.DESCRIBED, True)
-        self._news.set()
 
     def disconnected(self, connection: OpenFlowConnection) -> None:
         """A connection is gone. The facts stay: the switch goes on forwarding."""
@@ -318,9 +325,11 @@ class Switch:
     def _port_status(self, message: PortStatus) -> None:
         port = message.port
         if message.reason == PortReason.DELETE:
+            self.ports.remove(port.number)
             self.facts.set(fact_keys.port(port.number), None)
             self.facts.leave(fact_keys.PORTS, port.number)
         else:
+            self.ports.put(port)
             self.facts.set(fact_keys.port(port.number), fact_keys.Port(port.name, port.mac))
             self.facts.join(fact_keys.PORTS, port.number)
 

@@ -126,6 +126,14 @@ def peer_name(transport: asyncio.BaseTransport) -> str:
     return f"unix:{name or transport.get_extra_info('sockname') or ''}"
 
 
+def endpoint_of(transport: asyncio.BaseTransport) -> str:
+    """The IP address of the peer, or the path of the Unix socket between us."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return str(name[0])
+    return str(name or transport.get_extra_info("sockname") or "")
+
+
 def own_name(transport: asyncio.BaseTransport) -> str:
     """Our own address of a connection."""
     name = transport.get_extra_info("sockname")

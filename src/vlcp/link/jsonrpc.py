@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from vlcp.link.address import own_name, peer_name
+from vlcp.link.address import endpoint_of, own_name, peer_name
+from vlcp.link.identity import Identified
 from vlcp.wire import WireError, jsonrpc
 from vlcp.wire.jsonrpc import Framer, Notification, Reply, Request
 from vlcp.wire.ovsdb import OvsdbError
@@ -61,7 +62,7 @@ class Limits(NamedTuple):
     requests: frozenset[str] | None = None
 
 
-class JsonRpcConnection(asyncio.Protocol):
+class JsonRpcConnection(Identified, asyncio.Protocol):
     """One connection. `peer` names the other end, as an address or as it shows on an accepted connection.
 
     `echo` requests are answered, others are refused. `on_connection` is called when the connection is made.
@@ -249,6 +250,7 @@ class JsonRpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.peer, self.local = self.peer or peer_name(transport), own_name(transport)
+        self.endpoint = endpoint_of(transport)
         self._heard = self._loop.time()
         self._check_alive()
         self._writable.set()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from vlcp.link import address as addresses
+from vlcp.link.identity import Identified
 from vlcp.link.openflow_bundle import BundleError as BundleError
 from vlcp.link.openflow_bundle import BundleRun
 from vlcp.link.openflow_outbox import Outbox
@@ -46,7 +47,7 @@ _MOST_EARLY_MESSAGES = 1024
 _BAD_VERSION = 0
 
 
-class OpenFlowConnection(asyncio.BufferedProtocol):
+class OpenFlowConnection(Identified, asyncio.BufferedProtocol):
     """One connection to a switch.
 
     `on_message` is called, in the event loop and in order, with every message that is not an answer: PacketIn,
@@ -209,6 +210,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # that of uvloop is of no class of asyncio
         self._outbox.attach(self._transport)
         self.peer, self.local = addresses.peer_name(transport), addresses.own_name(transport)
+        self.endpoint = addresses.endpoint_of(transport)
         self._last_heard = self._loop.time()
         self._expect_within(self._patience.hello, "say hello")
         self.send(Hello())
@@ -296,6 +298,7 @@ class OpenFlowConnection(asyncio.BufferedProtocol):
 
     def _become_ready(self, features: FeaturesReply) -> None:
         self.features = features
+        self.known_as = {"datapathid": features.datapath_id, "auxiliaryid": features.auxiliary_id}
         self._check_idle()
         if not self._ready.done():
             self._ready.set_result(None)

@@ -19,6 +19,7 @@ _GRACE = 1.0
 class Connection(Protocol):
     """One connection, as `OpenFlowConnection` and `JsonRpcConnection` are. `peer` and `local`: its two ends."""
 
+    id: str
     peer: str
     local: str
 
@@ -33,6 +34,9 @@ class Connection(Protocol):
 
     def statistics(self) -> Mapping[str, Any]:
         """Figures of this connection."""
+
+    def identify(self, vhost: str) -> None:
+        """It belongs to this virtual host; from now on it has an `id`."""
 
 
 C = TypeVar("C", bound=Connection)
@@ -57,6 +61,7 @@ class Session(Generic[C]):
 
     def __init__(self, connection: C, vhost: str, endpoint: Endpoint | None) -> None:
         self.connection = connection
+        connection.identify(vhost)
         self.vhost = vhost
         self.endpoint = endpoint
         self.since = time.time()
@@ -65,8 +70,13 @@ class Session(Generic[C]):
         self.error: Exception | None = None
 
     def status(self) -> dict[str, Any]:
-        """For people: both ends, since when (seconds since 1970), and the connection's own figures."""
-        ends = {"vhost": self.vhost, "local": self.connection.local, "peer": self.connection.peer}
+        """For people: its id, both ends, since when (seconds since 1970), and the connection's own figures."""
+        ends = {
+            "id": self.connection.id,
+            "vhost": self.vhost,
+            "local": self.connection.local,
+            "peer": self.connection.peer,
+        }
         return {**ends, "since": self.since, **self.connection.statistics()}
 
 

@@ -162,3 +162,44 @@ def _random_change(chance: random.Random, database: Database) -> RowChange:
     tap, iface_id = f"{number}{chance.randrange(2)}", chance.choice((None, f"vm{chance.randrange(4)}"))
     ofport = chance.choice((None, -1, int(tap) + 1, int(tap) + 101))
     return database.interface(f"tap{tap}", iface_id, ofport)
+
+
+# What users ask for
+
+
+def test_ports_are_found_by_name_number_and_id() -> None:
+    database, interfaces = Database(), Interfaces()
+    plugged(database, interfaces)
+    uplink, machine = interfaces.ports(1)
+    assert (uplink["name"], uplink["ofport"], uplink["id"]) == ("eth0", 1, None)
+    assert interfaces.port_named(1, "tap1") == interfaces.port_numbered(1, 5) == machine
+    assert interfaces.port_of("vm1") == (1, machine)
+    for nothing in (
+        interfaces.port_named(1, "tap2"),
+        interfaces.port_numbered(2, 5),
+        interfaces.port_of("vm2"),
+    ):
+        assert nothing is None
+    machine["external_ids"]["iface-id"] = "changed by who asked"
+    assert interfaces.ports(1)[1]["id"] == "vm1"
+
+
+def test_an_interface_without_port_is_none_until_it_has_one() -> None:
+    database, interfaces = Database(), Interfaces()
+    interfaces.apply([database.interface("tap1", "vm1", None), database.port("p1", "tap1")])
+    interfaces.apply([database.bridge("br0", {"p1"})])
+    assert (interfaces.ports(1), interfaces.port_of("vm1")) == ([], None)
+    interfaces.apply([database.interface("tap1", "vm1", -1)])
+    assert (interfaces.ports(1), interfaces.port_of("vm1")) == ([], None)
+    interfaces.apply([database.interface("tap1", "vm1", 7)])
+    assert [port["ofport"] for port in interfaces.ports(1)] == [7]
+    assert interfaces.port_of("vm1") == (1, interfaces.port_named(1, "tap1"))
+
+
+def test_the_machine_may_have_a_name() -> None:
+    interfaces = Interfaces()
+    assert interfaces.system_id is None
+    row: dict[str, Any] = {"external_ids": {}}
+    for ids, expected in (({}, None), ({"system-id": "a"}, "a"), ({"system-id": "b"}, "b")):
+        interfaces.apply([RowChange("Open_vSwitch", Uuid("o"), row, row := {"external_ids": ids})])
+        assert interfaces.system_id == expected

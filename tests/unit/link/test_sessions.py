@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from vlcp.link.identity import Identified
 from vlcp.link.sessions import Sessions
 from vlcp.wire.ovsdb import OvsdbError
 
 LOGGER = logging.getLogger("test.sessions")
 
 
-class Line:
+class Line(Identified):
     """A connection that ends when it is told to."""
 
     def __init__(self, peer: str = "peer") -> None:

@@ -115,9 +115,13 @@ class ConnectionServer(Module):
 
     # What users call
 
+    def vhosts(self) -> set[str]:
+        """The names of the virtual hosts; '' is the module itself."""
+        return {level.vhost for level in self._levels}
+
     def chosen(self, vhost: str | None) -> Iterator[Opened]:
         """The places of a virtual host, of all with None. Raises `NotFoundError`."""
-        known = {level.vhost for level in self._levels}
+        known = self.vhosts()
         if vhost is not None and vhost not in known:
             there = ", ".join(map(repr, sorted(known)))
             raise NotFoundError(f"vhost: {self.name} has no virtual host {vhost!r}; it has {there}")

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from vlcp.flow.rules import Feature
 from vlcp.server.module import Module, depend
 from vlcp.service.sdn.ofpmanager import OpenflowManager
+from vlcp.service.sdn.ofpportmanager import OpenflowPortManager
 
 
-@depend(OpenflowManager)
+@depend(OpenflowManager, OpenflowPortManager)
 class FlowBase(Module):
     """Gives its feature to every switch while it is loaded.
 

@@ -1,40 +1,48 @@
 """Keeps every connected switch as the loaded features want it."""
 
+# ruff: noqa: ASYNC109 - the name of the parameter is a promise to callers
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Container, Mapping, Sequence
-from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 from vlcp.datapath.interfaces import Bridge
+from vlcp.datapath.ports import PortTable
 from vlcp.datapath.switch import FeatureError, Switch
 from vlcp.flow.rules import Feature
 from vlcp.flow.tables import PATH
 from vlcp.link.address import Address, parse
-from vlcp.link.openflow import OpenFlowConnection
-from vlcp.server.api import BadParameterError, NotFoundError
-from vlcp.server.module import Module, ModuleError, api, depend
+from vlcp.link.openflow import OpenFlowConnection, OpenFlowError
+from vlcp.server.api import BadParameterError, NotFoundError, UnavailableError
+from vlcp.server.module import ModuleError, api, depend
 from vlcp.server.server import Server
+from vlcp.server.waiting import Timeout
 from vlcp.service.connection.openflowserver import OpenflowServer
-from vlcp.service.connection.peerserver import BoundSettings
+from vlcp.service.connection.users import ConnectionUser, datapath_number
 from vlcp.service.kvdb.objectdb import ObjectDB
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager
-from vlcp.wire.openflow import PortDescRequest, SetConfig, port_entries
+from vlcp.wire.openflow import Message, PortDesc, PortDescRequest, PortStatus, SetConfig, port_entries
 
 EXCHANGE_LIMIT = 20.0
 """Seconds that new rules may take to read and work out what every switch shall hold."""
 
 
+DESCRIPTIONS = 10
+"""How often a switch is asked for its ports when they change while it answers."""
+
+
 @depend(OpenflowServer, OVSDBManager, ObjectDB)
-class OpenflowManager(Module):
+class OpenflowManager(ConnectionUser[OpenFlowConnection]):
     """One `Switch` for each datapath that was ever connected or is awaited, and the features of the loaded modules."""
 
     service = True
+    source = OpenflowServer
 
-    class Settings(BoundSettings, frozen=True, kw_only=True):
+    class Settings(ConnectionUser.Settings, frozen=True, kw_only=True):
         """The keys of `module.openflowmanager.*`."""
 
     settings: Settings
@@ -56,6 +64,7 @@ class OpenflowManager(Module):
 
     async def unload(self) -> None:
         """Leave the switches as they are."""
+        await super().unload()
         self.dependency(OpenflowServer).release(self._serve)
         await self.cancel_tasks()
         for switch in self._switches.values():
@@ -193,19 +202,103 @@ class OpenflowManager(Module):
     async def _serve(self, connection: OpenFlowConnection) -> None:
         """Use a main connection of a switch until it ends; what else the switch opens is only kept alive."""
         if connection.auxiliary_id:
-            await connection.wait_closed()
+            await self._use(connection)
             return
         # A management connection gets no packets and port changes unless it says how much of a packet it takes.
         connection.send(SetConfig())
-        bodies = await connection.multipart(PortDescRequest())
+        ports = await _ports(connection)
         switch = self._switch(connection.datapath_id)
         self._awaited.pop(connection.datapath_id, None)
-        switch.connected(connection, (port for body in bodies for port in port_entries(body)))
-        connection.on_message = partial(switch.message, connection)
+        switch.connected(connection, ports)
+
+        def take(message: Message) -> None:
+            switch.message(connection, message)
+            if isinstance(message, PortStatus):
+                self.changes.tell()
+
+        connection.on_message = take
+        try:
+            await self._use(connection)
+        finally:
+            switch.disconnected(connection)
+
+    async def _use(self, connection: OpenFlowConnection) -> None:
+        """Show the connection until it ends."""
+        self.connections.add(connection)
+        self.changes.tell()
         try:
             await connection.wait_closed()
         finally:
-            switch.disconnected(connection)
+            self.connections.discard(connection)
+            self.changes.tell()
+
+    # Connections and ports
+
+    def datapaths(self, vhost: str | None) -> list[tuple[str, int]]:
+        """Pairs of a virtual host and the id of a datapath that is connected there."""
+        return list(dict.fromkeys((each.vhost, each.datapath_id) for each in self.connections.all(vhost)))
+
+    def find(self, datapath_id: int, auxiliary_id: int, vhost: str) -> OpenFlowConnection | None:
+        """The connection in use: the oldest of those with these ids."""
+        wanted = datapath_id, auxiliary_id
+        found = (
+            each for each in self.connections.all(vhost) if (each.datapath_id, each.auxiliary_id) == wanted
+        )
+        return next(found, None)
+
+    def ports(self, datapath_id: int, vhost: str) -> PortTable | None:
+        """The ports of a switch; None while it is not connected."""
+        connected = self.find(datapath_id, 0, vhost) is not None
+        return self._switches[datapath_id].ports if connected else None
+
+    async def describe(self, datapath_id: int, vhost: str) -> None:
+        """Ask a switch that is connected for its ports. Raises `UnavailableError` when it is not any more.
+
+        If the ports never rest, what the switch has told of its own accord is what is known.
+        """
+        connection, switch = self.find(datapath_id, 0, vhost), self._switches[datapath_id]
+        for _ in range(DESCRIPTIONS):
+            changes = switch.ports.changes
+            try:
+                if connection is None:
+                    raise ConnectionError("it is not connected")
+                ports = await _ports(connection)
+            except (ConnectionError, OpenFlowError) as error:
+                raise UnavailableError(f"switch {datapath_id:016x}: {error}") from None
+            if changes == switch.ports.changes:  # otherwise the description may be the older news
+                switch.describe(ports)
+                self.changes.tell()
+                return
+
+    @api
+    def getconnections(self, datapathid: int | str, vhost: str = "") -> list[OpenFlowConnection]:
+        """Return all connections of a datapath, auxiliary ones and spares too, the oldest first."""
+        self.check_vhost(vhost)
+        number = datapath_number(datapathid)
+        return [each for each in self.connections.all(vhost) if each.datapath_id == number]
+
+    @api
+    def getconnection(
+        self, datapathid: int | str, auxiliaryid: int = 0, vhost: str = ""
+    ) -> OpenFlowConnection | None:
+        """Return the connection of a datapath that is in use; None if there is none.
+
+        :param auxiliaryid: 0 for the main connection
+        """
+        self.check_vhost(vhost)
+        return self.find(datapath_number(datapathid), auxiliaryid, vhost)
+
+    @api
+    async def waitconnection(
+        self, datapathid: int | str, auxiliaryid: int = 0, timeout: Timeout = 30, vhost: str = ""
+    ) -> OpenFlowConnection:
+        """Return the connection of a datapath, as soon as there is one; status 504: not within `timeout` seconds.
+
+        :param auxiliaryid: 0 for the main connection
+        """
+        number = datapath_number(datapathid)
+        missing = f"datapath {number:016x} is not connected"
+        return await self.wait(lambda: self.find(number, auxiliaryid, vhost), timeout, vhost, missing)
 
     @api
     def status(self) -> list[dict[str, Any]]:
@@ -242,3 +335,8 @@ class OpenflowManager(Module):
         """Figures of every switch."""
         switches = {f"{number:016x}": switch.statistics() for number, switch in self._switches.items()}
         return {**super().statistics(), "switches": switches}
+
+
+async def _ports(connection: OpenFlowConnection) -> list[PortDesc]:
+    """The ports of a switch, as it describes them."""
+    return [port for body in await connection.multipart(PortDescRequest()) for port in port_entries(body)]

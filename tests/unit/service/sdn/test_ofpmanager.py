@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sim.fakeswitch import FakeSwitch
+from unit.service.sdn.rows import Ovsdb
 from vlcp.flow.tables import PATH
 from vlcp.server.config import parse
 from vlcp.server.server import Server
@@ -19,7 +20,6 @@ from vlcp.service.sdn.ofpmanager import OpenflowManager
 from vlcp.service.sdn.ovsdbmanager import OVSDBManager
 from vlcp.service.sdn.plugins.networklocaldriver import NetworkLocalDriver
 from vlcp.service.sdn.viperflow import ViperFlow
-from vlcp.wire.ovsdb import RowChange, Uuid
 
 CONFIG = """
 proxy.kvstorage = 'vlcp.service.kvdb.embeddeddb.EmbeddedDB'
@@ -27,45 +27,6 @@ module.embeddeddb.path = ':memory:'
 module.jsonrpcserver.url = None
 module.openflowserver.url = 'unix://{directory}/of'
 """
-
-
-class Ovsdb:
-    """The connection to an OVSDB server beside us, with one bridge at most."""
-
-    def __init__(self, directory: Path) -> None:
-        self.peer = f"unix://{directory}/db.sock"
-        self.target = f"unix:{directory}/of"
-        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self._tell: Callable[[list[RowChange]], None] = lambda changes: None
-        self._closed = asyncio.Event()
-
-    def put(self, table: str, uuid: str, row: dict[str, Any] | None) -> None:
-        """Put a row in the place of another, None: no row, and tell the monitor."""
-        old = self._rows.pop((table, uuid), None)
-        if row is not None:
-            self._rows[table, uuid] = row
-        self._tell([RowChange(table, Uuid(uuid), old, row)])
-
-    def put_bridge(self, datapath_id: int, target: str = "") -> None:
-        """The bridge has this datapath id and this controller; the default is us."""
-        self.put("Controller", "c", {"target": target or self.target})
-        self.put("Interface", "i", {"name": "tap1", "ofport": 1, "external_ids": {"iface-id": "vm1"}})
-        self.put("Port", "p", {"interfaces": frozenset(["i"])})
-        columns = {"ports": frozenset(["p"]), "controller": frozenset(["c"])}
-        self.put("Bridge", "b", {"name": "br0", "datapath_id": f"{datapath_id:016x}", **columns})
-
-    async def monitor(self, _: str, __: object, on_changes: Callable[[list[RowChange]], None]) -> None:
-        """Tell all rows now and every change from now on."""
-        on_changes([RowChange(table, Uuid(uuid), None, row) for (table, uuid), row in self._rows.items()])
-        self._tell = on_changes
-
-    async def wait_closed(self) -> None:
-        """Wait for `close`."""
-        await self._closed.wait()
-
-    def close(self) -> None:
-        """End the connection."""
-        self._closed.set()
 
 
 class World:
