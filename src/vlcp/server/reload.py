@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vlcp.server.api import status_of
@@ -135,12 +135,12 @@ class Reloader:
         """Put the old code back, also where the new one was loaded meanwhile; returns what came of that."""
         trace = None if is_expected(reason) else reason
         logger.error("the old code is put back: %s", text_of(reason), exc_info=trace)
-        loaded = [record for record in self._server.loader.records() if record.instance is not None]
-        back = {record: record.cls for record in loaded if type(record.instance) is not record.cls}
-        again = self._with_dependents(r for r, cls in back.items() if not _is_replaced(r, cls))
-        restarted = {**again, **restarted}
         try:
-            await self._run(back, restarted)
+            try:
+                await self._run_back(restarted, _is_replaced)
+            except Exception as error:
+                logger.error("the old code is started again: %s", text_of(error))
+                await self._run_back(restarted, lambda record, cls: False)
         except Exception as error:
             logger.error("the old code does not run again: %s", text_of(error))
             for record in restarted:
@@ -148,6 +148,15 @@ class Reloader:
                     self._server.apis.remove(record.name)  # nobody need wait for it any more
             return f"the old code does not run again: {text_of(error)}"
         return _RUNS_ON
+
+    async def _run_back(
+        self, restarted: Explicit, is_replaced: Callable[[Record, type[Module]], bool]
+    ) -> None:
+        """Make every module run its class as it is now; those that are not replaced are restarted."""
+        loaded = [record for record in self._server.loader.records() if record.instance is not None]
+        back = {record: record.cls for record in loaded if type(record.instance) is not record.cls}
+        again = self._with_dependents(r for r, cls in back.items() if not is_replaced(r, cls))
+        await self._run(back, {**again, **restarted})
 
     def _with_dependents(self, records: Iterable[Record]) -> Explicit:
         """These and all that depend on them, each with whether it was loaded explicitly."""

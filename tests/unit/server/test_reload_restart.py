@@ -156,3 +156,16 @@ async def test_nobody_waits_for_what_cannot_be_started_again(pets: Pets, server:
     assert list(await asyncio.wait_for(server.call("top", "discover"), 1)) == ["discover"]
     with pytest.raises(Exception, match="no module 'atop' is loaded"):
         await asyncio.wait_for(server.call("atop", "discover"), 1)
+
+
+async def test_old_code_that_cannot_take_over_is_started_again(pets: Pets, server: Server) -> None:
+    pets.edit("memory", "old.values", "old.nothing")
+    await server.load("pets.memory.User")
+    await server.load("pets.top.Top")
+    pets.edit("memory", "old.nothing", "old.values")
+    pets.edit("memory", "version = 1", "version = 2")
+    pets.edit("store", "@api", FAILING)
+    with pytest.raises(ModuleError, match=r"OSError: no; the old code runs on"):
+        await server.reload(["pets.memory.Memory", "pets.store.Store"])
+    assert await server.call("user", "add", value=7) == (1, [7])
+    assert await server.call("top", "below") == 1
